@@ -1,0 +1,148 @@
+"""An adapter on disk: `adapter.safetensors` and `adapter.json`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from edgetune.errors import AdapterError, BaseMismatchError
+from edgetune.methods.head import LinearHead
+from edgetune.methods.prefix import Prefix
+from edgetune.methods.prompt import Prompt
+from edgetune.methods.tuned import Tuned
+from edgetune.models.base import Base
+
+FORMAT_VERSION = 1
+TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
+POSITIONS = "after_virtual"
+"""Virtual tokens hold positions 0 … P−1, the text starts at P."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One tuned task.
+
+    Attributes:
+        tensors: `prompt_embeds [P, E]`, or `past_key_values.{l}.key` and `.value` `[K, P, D]` of every layer; for a
+            classifier also `head.weight [C, H]` and `head.bias [C]`.
+        tokens: the ids that the task gives a meaning: `eos`, those that end a completion.
+        generation: defaults of the task on the device, such as `max_new_tokens` and `stop`.
+    """
+
+    task: str
+    method: str
+    virtual_tokens: int
+    base_name: str
+    base_type: str
+    base_fingerprint: str
+    tensors: dict[str, Tensor] = field(repr=False)
+    labels: tuple[str, ...] = ()
+    pooling: str = "mean"
+    positions: str = POSITIONS
+    tokens: dict[str, list[int]] = field(default_factory=dict)
+    generation: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(x.numel() * x.element_size() for x in self.tensors.values())
+
+    @property
+    def parameters(self) -> int:
+        return sum(x.numel() for x in self.tensors.values())
+
+    def description(self) -> dict[str, Any]:
+        """What `adapter.json` holds."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "tensors"}
+        shapes = {name: list(x.shape) for name, x in self.tensors.items()}
+        return {"format": "edgetune-adapter", "format_version": FORMAT_VERSION, **plain, "shapes": shapes}
+
+    def save(self, folder: Path) -> None:
+        """Two files in an existing folder."""
+        (folder / TENSORS).write_bytes(save({name: x.contiguous() for name, x in self.tensors.items()}))
+        (folder / DESCRIPTION).write_text(json.dumps(self.description(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def load_adapter(folder: str | Path) -> Adapter:
+    """The adapter in a folder.
+
+    Raises:
+        AdapterError: a file is missing or damaged, or the format's version is another.
+    """
+    folder = Path(folder)
+    try:
+        text = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        tensors = load_file(folder / TENSORS)
+    except FileNotFoundError as error:
+        raise AdapterError(f"{folder} is no adapter: {Path(error.filename or TENSORS).name} is missing") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise AdapterError(f"{folder} cannot be read as an adapter: {error}") from error
+    if not isinstance(text, dict) or text.get("format") != "edgetune-adapter":
+        raise AdapterError(f"{folder / DESCRIPTION} does not describe an edgetune adapter")
+    if text.get("format_version") != FORMAT_VERSION:
+        raise AdapterError(
+            f"{folder / DESCRIPTION} has format version {text.get('format_version')}; this edgetune reads {FORMAT_VERSION}"
+        )
+    shapes = {name: list(x.shape) for name, x in tensors.items()}
+    if text.get("shapes") != shapes:
+        raise AdapterError(f"{folder}: {TENSORS} does not hold the tensors that {DESCRIPTION} lists")
+    known = {f.name for f in fields(Adapter)} - {"tensors"}
+    missing = {"task", "method", "virtual_tokens", "base_fingerprint", "base_name", "base_type"} - set(text)
+    if missing:
+        raise AdapterError(f"{folder / DESCRIPTION} lacks {', '.join(sorted(missing))}")
+    values = {name: value for name, value in text.items() if name in known}
+    return Adapter(**{**values, "labels": tuple(values.get("labels", ())), "tensors": tensors})
+
+
+def adapter_from(tuned: Tuned, *, task: str, method: str, labels: tuple[str, ...] = ()) -> Adapter:
+    """What is worth keeping of a tuned model; the base is named, not stored."""
+    tensors: dict[str, Tensor] = {}
+    if isinstance(tuned.soft, Prompt):
+        tensors["prompt_embeds"] = tuned.soft.embeds
+    elif isinstance(tuned.soft, Prefix):
+        for i, (key, value) in enumerate(zip(tuned.soft.keys, tuned.soft.values)):
+            tensors[f"past_key_values.{i}.key"], tensors[f"past_key_values.{i}.value"] = key, value
+    if tuned.head is not None:
+        tensors["head.weight"], tensors["head.bias"] = tuned.head.weight, tuned.head.bias
+    base = tuned.base
+    return Adapter(
+        task=task,
+        method=method,
+        virtual_tokens=tuned.virtual().length,
+        base_name=base.name,
+        base_type=base.model_type,
+        base_fingerprint=base.fingerprint,
+        tensors={name: x.detach().clone() for name, x in tensors.items()},
+        labels=labels,
+        pooling=tuned.pooling,
+        tokens={"eos": list(base.eos_token_ids)} if task == "generate" else {},
+    )
+
+
+def tuned_from(base: Base, adapter: Adapter) -> Tuned:
+    """The adapter on its base.
+
+    Raises:
+        BaseMismatchError: the adapter was tuned on another base.
+    """
+    if adapter.base_fingerprint != base.fingerprint:
+        raise BaseMismatchError(
+            f"the adapter was tuned on {adapter.base_name!r} ({adapter.base_fingerprint}), "
+            f"this base is {base.name!r} ({base.fingerprint}); give the base it was tuned on, or tune it anew"
+        )
+    tensors = adapter.tensors
+    if "prompt_embeds" in tensors:
+        soft: Prompt | Prefix = Prompt(tensors["prompt_embeds"])
+    else:
+        layers = range(len(base.layers))
+        soft = Prefix([(tensors[f"past_key_values.{i}.key"], tensors[f"past_key_values.{i}.value"]) for i in layers])
+    head = None
+    if "head.weight" in tensors:
+        head = LinearHead(base.hidden_size, len(adapter.labels))
+        head.load_state_dict({"weight": tensors["head.weight"], "bias": tensors["head.bias"]})
+    return Tuned(base, soft, head, adapter.pooling).eval()  # type: ignore[arg-type]

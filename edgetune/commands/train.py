@@ -1,0 +1,37 @@
+"""`edgetune train`: rows in, adapter out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from edgetune.commands.options import config_options, named_columns
+
+
+@click.command()
+@config_options("task")
+@click.option("--task", help="classify or generate; the ecosystem's names (text-classification …) work too.")
+@click.option("--out", required=True, help="Folder for the adapter, its configuration and its log.")
+@click.option("--config", "config_path", help="A TOML file with any of these options; the command line wins.")
+@click.option("--force", is_flag=True, help="Replace an adapter that is already there.")
+def command(out: str, config_path: str | None, force: bool, columns: tuple[str, ...], **given: Any) -> None:
+    """Tune a prompt or a prefix for a frozen base model."""
+    from edgetune.config import TrainConfig, read_config
+    from edgetune.errors import ConfigError
+    from edgetune.reports.training import training_report
+    from edgetune.training.result import train_into
+
+    values = read_config(config_path) if config_path else {}
+    values.update({name: value for name, value in given.items() if value is not None})
+    if columns:
+        values["columns"] = named_columns(columns)
+    for name in ("model", "data", "task"):
+        if not values.get(name):
+            raise ConfigError(f"--{name} is missing: give it, or set {name} in the file of --config")
+    from edgetune.models.base import task_named
+
+    config = TrainConfig(**{**values, "task": task_named(values["task"])})
+    with training_report(config) as report:
+        adapter, outcome = train_into(out, config, report.step, force=force)
+    report.finish(out, adapter, outcome)

@@ -1,0 +1,117 @@
+"""Every option of a training run, its meaning and its only default; read from and written as TOML."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from edgetune.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Task = Literal["classify", "generate"]
+Method = Literal["prompt", "prefix"]
+Pooling = Literal["mean", "first"]
+
+METHODS: tuple[str, ...] = get_args(Method)
+POOLINGS: tuple[str, ...] = get_args(Pooling)
+
+LEARNING_RATES = {
+    ("classify", "prompt"): 5e-2,
+    ("classify", "prefix"): 1e-2,
+    ("generate", "prompt"): 5e-2,
+    ("generate", "prefix"): 5e-2,
+}
+"""By task and method, where none is given: chosen on banking77 and E2E (benchmarks/quality.py)."""
+
+
+def option(default: Any, meaning: str, **extra: Any) -> Any:
+    return field(default=default, metadata={"help": meaning, **extra})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run, whole: the same file gives the same adapter."""
+
+    model: str = option("", "Base model: a hub id or a local folder.")
+    data: str = option("", "Training rows: JSONL, CSV, TSV or Parquet.")
+    eval_data: str | None = option(None, "Rows to evaluate on; the best checkpoint on them is kept.")
+    task: Task = option("classify", "What to tune for.")
+    method: Method = option("prefix", "What to learn.", choices=METHODS)
+    virtual_tokens: int = option(20, "P, the virtual tokens to learn.", minimum=1)
+    columns: dict[str, str] = option(None, "Names of the file's columns: FIELD=COLUMN, e.g. label=category.")
+    steps: int = option(500, "Optimiser steps.", minimum=0)
+    batch_size: int = option(32, "B, rows a step.", minimum=1)
+    learning_rate: float | None = option(None, "Peak learning rate; by default the method's own.", minimum=0.0)
+    warmup: float = option(0.1, "Fraction of the steps over which the rate rises; it falls linearly after.", minimum=0.0)
+    weight_decay: float = option(0.0, "AdamW's weight decay.", minimum=0.0)
+    clip_norm: float = option(1.0, "Largest norm of a step's gradient; 0 does not clip.", minimum=0.0)
+    pooling: Pooling = option("mean", "What a classifier's head reads of the text.", choices=POOLINGS)
+    max_length: int | None = option(None, "Most tokens of a classifier's text; by default what the base holds.", minimum=2)
+    eval_every: int = option(100, "Steps between evaluations.", minimum=1)
+    seed: int = option(0, "Seed of initial values and of the order of rows.")
+
+    def __post_init__(self) -> None:
+        if self.columns is None:
+            object.__setattr__(self, "columns", {})
+        for f in fields(self):
+            check_value(f.name, getattr(self, f.name), f.metadata)
+
+    @property
+    def peak_learning_rate(self) -> float:
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return LEARNING_RATES[self.task, self.method]
+
+    def toml(self) -> str:
+        """The run as a file that `--config` reads back; options left at None are left out."""
+        values = {name: value for name, value in asdict(self).items() if value is not None}
+        columns = values.pop("columns")
+        lines = [f"{name} = {toml_value(value)}" for name, value in values.items()]
+        if columns:
+            lines += ["", "[columns]", *(f"{json.dumps(k)} = {toml_value(v)}" for k, v in columns.items())]
+        return "\n".join(lines) + "\n"
+
+
+def toml_value(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def check_value(name: str, value: Any, limits: Any) -> None:
+    choices, minimum = limits.get("choices"), limits.get("minimum")
+    if choices and value not in choices:
+        raise ConfigError(f"{name} is {value!r}; choose {' or '.join(choices)}")
+    if minimum is not None and value is not None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigError(f"{name} is {value!r}; give a number")
+        if isinstance(minimum, int) and not isinstance(value, int):
+            raise ConfigError(f"{name} is {value!r}; give a whole number")
+        if not value >= minimum:
+            raise ConfigError(f"{name} is {value}; the least is {minimum}")
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The options that a TOML file sets, by name.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML or names an option that does not exist.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    known = [f.name for f in fields(TrainConfig)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{path}: unknown option {name!r}; known: {', '.join(known)}")
+    return values

@@ -1,0 +1,1 @@
+"""Rows of data: files in, checked rows out."""

@@ -1,0 +1,39 @@
+"""Labels: their names in a fixed order, and each row's place in it."""
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+
+from edgetune.data.rows import LabelledText
+from edgetune.data.wording import guess, place, quoted, quoted_list
+from edgetune.errors import DataError
+
+
+def label_names(rows: Iterable[LabelledText]) -> list[str]:
+    """The distinct labels, sorted by code point, so that equal data gives equal ids; at least two.
+
+    Raises DataError where the rows leave nothing to tell apart.
+    """
+    names = sorted({row.label for row in rows})
+    if len(names) < 2:
+        only = f"only the label {quoted(names[0])}" if names else "no label"
+        raise DataError(f"the data has {only}; to classify takes at least two. Add rows of another label")
+    return names
+
+
+def label_ids(rows: Iterable[LabelledText], names: Sequence[str], path: str | PathLike[str]) -> list[int]:
+    """Each row's index into `names`; `path` is the file that the rows came from.
+
+    Raises DataError at the first row whose label is not among them.
+    """
+    ids = {name: index for index, name in enumerate(names)}
+
+    def label_id(row: LabelledText) -> int:
+        if row.label in ids:
+            return ids[row.label]
+        raise DataError(
+            f"{place(Path(path), row.line)}: the label {quoted(row.label)} is not among the {len(names)} known"
+            f"{guess(row.label, names)}: {quoted_list(names)}. Correct it, or train with rows of that label"
+        )
+
+    return [label_id(row) for row in rows]

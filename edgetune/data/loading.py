@@ -1,0 +1,89 @@
+"""Files read through Hugging Face `datasets`, offline and silent; nothing stays in its cache, so nothing is stale.
+
+`datasets` reads text line by line, and `edgetune.data.records` makes sense of the lines. Its JSON and CSV readers give
+every column one type and so change what is written: measured with 5.2, `1` in a column of strings became null or `"1"`
+the number 1, `"2020-01-01"` a datetime, `01` the number 1, and a row's line in the file is lost.
+"""
+
+import glob
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgetune.data.locate import foreign_opening, undecodable_byte
+from edgetune.data.wording import place
+from edgetune.errors import DataError
+
+
+def text_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, each ending in `\\n` whatever it ended in there; a byte order mark is left out."""
+    with path.open("rb") as file:
+        opening = file.read(4)
+    if not opening:
+        raise DataError(f"{path}: the file is empty")
+    if foreign := foreign_opening(opening):
+        raise DataError(f"{path}: the file {foreign}")
+    with _silent_datasets(path) as cache_dir:
+        from datasets import Dataset
+
+        dataset = Dataset.from_text(
+            glob.escape(str(path)),
+            cache_dir=cache_dir,
+            keep_in_memory=True,
+            keep_linebreaks=True,
+            encoding="utf-8-sig",
+        )
+        return dataset[:]["text"]
+
+
+def parquet_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a Parquet file; a label that `datasets` stored as a class number comes back as the class's name."""
+    with _silent_datasets(path) as cache_dir:
+        from datasets import ClassLabel, Dataset
+
+        dataset = Dataset.from_parquet(glob.escape(str(path)), cache_dir=cache_dir, keep_in_memory=True)
+        rows = dataset.to_list()
+        for name, feature in dataset.features.items():
+            if isinstance(feature, ClassLabel):
+                for number, row in enumerate(rows, start=1):
+                    row[name] = _class_name(feature.names, row[name], place(path, number))
+        return rows
+
+
+def _class_name(names: list[str], number: int | None, where: str) -> str | None:
+    """The class's name; `datasets` writes -1 where a row has none."""
+    if number is None or number == -1:
+        return None
+    if not 0 <= number < len(names):
+        raise DataError(f"{where}: class {number}, but the file names {len(names)} classes")
+    return names[number]
+
+
+@contextmanager
+def _silent_datasets(path: Path) -> Iterator[str]:
+    """A cache folder for one reading; whatever `datasets` raises within becomes a DataError that names the file."""
+    import datasets
+    from datasets.exceptions import DatasetsError
+    from pyarrow import ArrowException
+
+    showed_bars = not datasets.are_progress_bars_disabled()
+    verbosity = datasets.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgetune-data-", ignore_cleanup_errors=True) as cache_dir:
+            yield cache_dir
+    except DataError:
+        raise
+    except (DatasetsError, ArrowException, OSError, ValueError) as error:
+        reason = error.__cause__ or error
+        if isinstance(reason, UnicodeDecodeError):
+            raise DataError(undecodable_byte(path)) from error
+        first_line = (str(reason).splitlines() or [type(reason).__name__])[0]
+        raise DataError(f"{path}: datasets cannot read the file: {first_line}") from error
+    finally:
+        datasets.logging.set_verbosity(verbosity)
+        if showed_bars:
+            datasets.enable_progress_bars()

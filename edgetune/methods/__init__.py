@@ -1,0 +1,1 @@
+"""The learned parts of an adapter: prompt, prefix and head."""

@@ -1,0 +1,42 @@
+"""A base with one adapter's virtual tokens and head: what training optimises and what an export must reproduce."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from edgetune.config import Pooling
+from edgetune.methods.head import LinearHead, pooled
+from edgetune.methods.prefix import Prefix
+from edgetune.methods.prompt import Prompt
+from edgetune.models.base import Base
+from edgetune.models.forward import full_mask, hidden_states, logits_at
+from edgetune.models.virtual import NOTHING, Virtual
+
+
+class Tuned(torch.nn.Module):
+    """The learned parts around a frozen base. Without virtual tokens and head it is the base itself."""
+
+    def __init__(
+        self, base: Base, soft: Prompt | Prefix | None, head: LinearHead | None = None, pooling: Pooling = "mean"
+    ) -> None:
+        super().__init__()
+        self.base, self.soft, self.head, self.pooling = base, soft, head, pooling
+
+    def virtual(self) -> Virtual:
+        return NOTHING if self.soft is None else self.soft.virtual()
+
+    def class_logits(self, input_ids: Int[Tensor, "B T"], text_mask: Int[Tensor, "B T"]) -> Float[Tensor, "B C"]:
+        """Scores of the classes; rows are right-padded."""
+        assert self.head is not None
+        virtual = self.virtual()
+        hidden = hidden_states(self.base, input_ids, full_mask(text_mask, virtual), virtual)
+        return self.head(pooled(hidden, text_mask, self.pooling))
+
+    def token_logits(
+        self, input_ids: Int[Tensor, "B T"], text_mask: Int[Tensor, "B T"], at: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "M V"]:
+        """The vocabulary's scores for the token after each of the M positions where `at` is true."""
+        virtual = self.virtual()
+        return logits_at(self.base, input_ids, full_mask(text_mask, virtual), at, virtual)

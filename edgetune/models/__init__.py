@@ -1,0 +1,1 @@
+"""The frozen base: what it is, what shapes it has, and how a soft prompt reaches its attention."""

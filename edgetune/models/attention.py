@@ -1,0 +1,146 @@
+"""One attention function through which every prefix reaches every model family.
+
+transformers looks a model's attention up by name; `edgetune` is such a name. Layers are told apart by counting the calls
+of a forward pass, since ALBERT runs one module L times and DistilBERT numbers nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import local
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from edgetune.errors import UnsupportedModelError
+
+NAME = "edgetune"
+
+KeyValue = tuple[Tensor, Tensor]
+"""Keys and values of one layer, each `[B or 1, K, P, D]`."""
+
+
+@dataclass
+class Pass:
+    """What one forward pass puts in front of each layer, and what it reads off.
+
+    Attributes:
+        past: keys and values of every layer, in the order in which layers attend; empty for none.
+        past_visible: `[B, P]`, which of those positions a row may see.
+        record: when true, `seen` receives the keys and values that each layer attends to.
+    """
+
+    past: list[KeyValue] = field(default_factory=list)
+    past_visible: Tensor | None = None
+    record: bool = False
+    seen: list[KeyValue] = field(default_factory=list)
+    calls: int = 0
+    masks: dict[Any, Tensor] = field(default_factory=dict)
+
+    def next_past(self) -> KeyValue | None:
+        index, self.calls = self.calls, self.calls + 1
+        if not self.past:
+            return None
+        if index >= len(self.past):
+            raise UnsupportedModelError(f"the model attends more than the {len(self.past)} times that were probed")
+        return self.past[index]
+
+    def widened(self, mask: Tensor, past_length: int, window: int | None) -> Tensor:
+        """bool `[B or 1, 1, T, T]` → `[B, 1, T, P + T]`. A causal sliding window leaves the past behind as it leaves text."""
+        key = (id(mask), window)
+        if key not in self.masks:
+            assert self.past_visible is not None
+            visible = self.past_visible[:, None, None, :]
+            batch, length = visible.shape[0], mask.shape[2]
+            if window is not None:
+                query = past_length + torch.arange(length, device=mask.device)[:, None]
+                visible = visible & (query - torch.arange(past_length, device=mask.device) < window)
+            visible = visible.expand(batch, 1, length, past_length)
+            self.masks[key] = torch.cat([visible, mask.expand(batch, -1, -1, -1)], dim=-1)
+        return self.masks[key]
+
+
+_active = local()
+
+
+def current() -> Pass | None:
+    """The pass under way in this thread, if any."""
+    return getattr(_active, "value", None)
+
+
+@contextmanager
+def active(state: Pass) -> Iterator[Pass]:
+    """Everything that attends inside belongs to `state`."""
+    previous = current()
+    _active.value = state
+    try:
+        yield state
+    finally:
+        _active.value = previous
+
+
+def refuse_unknown(module: torch.nn.Module, extra: dict[str, Any]) -> None:
+    """Attention with terms that neither this function nor the exported operator adds would be silently wrong."""
+    for name, meaning in (("s_aux", "attention sinks"), ("position_bias", "a relative position bias")):
+        if extra.get(name) is not None:
+            raise UnsupportedModelError(f"{type(module).__name__} uses {meaning}, which edgetune does not support yet")
+
+
+def causal_window(module: torch.nn.Module, extra: dict[str, Any]) -> int | None:
+    """The sliding window of a causal layer; None where there is none or the layer looks both ways."""
+    return extra.get("sliding_window") if getattr(module, "is_causal", True) else None
+
+
+def repeated(x: Tensor, heads: int) -> Tensor:
+    """`[B, K, T, D]` → `[B, N, T, D]`, each key/value head serving its group of query heads."""
+    return x if x.shape[1] == heads else x.repeat_interleave(heads // x.shape[1], dim=1)
+
+
+def attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **extra: Any,
+) -> tuple[Tensor, None]:
+    """query `[B, N, T, D]`, key and value `[B, K, T, D]`, mask bool `[B, 1, T, T]` → `[B, T, N, D]`."""
+    refuse_unknown(module, extra)
+    state = current()
+    if state is not None:
+        if state.record:
+            state.seen.append((key, value))
+        past = state.next_past()
+        if past is not None:
+            assert attention_mask is not None
+            batch, length = key.shape[0], past[0].shape[2]
+            attention_mask = state.widened(attention_mask, length, causal_window(module, extra))
+            key, value = (torch.cat([p.expand(batch, -1, -1, -1), x], 2) for p, x in zip(past, (key, value)))
+    heads = query.shape[1]
+    key, value = repeated(key, heads), repeated(value, heads)
+    softcap = extra.get("softcap")
+    if softcap is None:
+        out = torch.nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=scaling)
+    else:
+        scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+        scores = softcap * torch.tanh(scores / softcap)
+        if attention_mask is not None:
+            scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+        out = scores.softmax(-1) @ value
+    return out.transpose(1, 2).contiguous(), None
+
+
+def explicit_mask(*args: Any, **kwargs: Any) -> Tensor | None:
+    """transformers' boolean mask, never left out: a past is joined to it column by column."""
+    return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
+
+
+ALL_ATTENTION_FUNCTIONS.register(NAME, attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, explicit_mask)

@@ -1,0 +1,213 @@
+"""A frozen base model: loaded, probed and described without any table of model families."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from edgetune.errors import ConfigError, UnsupportedModelError
+from edgetune.models import attention
+from edgetune.models.fingerprint import fingerprint
+
+Kind = Literal["encoder", "decoder"]
+
+TASKS = {"classify": "feature-extraction", "generate": "text-generation"}
+"""Our tasks and the names under which optimum's registry knows the model class that each needs."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """Keys and values of a layer are `[B, key_value_heads, T, head_size]`."""
+
+    key_value_heads: int
+    head_size: int
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model in evaluation mode whose weights take no gradient.
+
+    Attributes:
+        layers: shapes of keys and values, in the order in which layers attend.
+        hidden_size: H of the last layer, which a classifier's head reads.
+        position_offset: what the family adds to positions before it looks them up; None if it takes no positions.
+        takes_token_types: whether its forward takes `token_type_ids`.
+        separator: id of the token after which a second text begins; None where pairs are not told apart.
+        max_positions: virtual tokens and text together; None where the configuration sets no limit.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase | None
+    name: str
+    kind: Kind
+    layers: tuple[LayerShape, ...]
+    hidden_size: int
+    position_offset: int | None
+    takes_token_types: bool
+    separator: int | None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self.model)
+
+    @property
+    def model_type(self) -> str:
+        return self.model.config.model_type
+
+    @property
+    def embeddings(self) -> torch.nn.Module:
+        return self.model.get_input_embeddings()
+
+    @property
+    def output_head(self) -> torch.nn.Module:
+        """The layer from hidden states to the vocabulary."""
+        return self.model.get_output_embeddings()
+
+    @property
+    def embedding_size(self) -> int:
+        """Width of the input embeddings, which a prompt joins: H but for families such as ALBERT, where it is less."""
+        return self.embeddings.weight.shape[1]  # type: ignore[union-attr,return-value]
+
+    @property
+    def vocab_size(self) -> int:
+        return self.embeddings.weight.shape[0]  # type: ignore[union-attr,return-value]
+
+    @property
+    def max_positions(self) -> int | None:
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if not isinstance(limit, int) or limit <= 0:
+            return None
+        return limit - (self.position_offset or 0)
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """Every token that ends a generation, the generation config's first."""
+        config = getattr(self.model, "generation_config", None) or self.model.config
+        found = getattr(config, "eos_token_id", None)
+        if found is None and self.tokenizer is not None:
+            found = self.tokenizer.eos_token_id
+        return () if found is None else tuple(found) if isinstance(found, (list, tuple)) else (found,)
+
+    @property
+    def pad_token_id(self) -> int:
+        """What fills a row behind its text; masked, so that any id of the vocabulary serves a base that names none."""
+        if self.tokenizer is not None and self.tokenizer.pad_token_id is not None:
+            return self.tokenizer.pad_token_id
+        return getattr(self.model.config, "pad_token_id", None) or 0
+
+
+def load_base(name: str, task: str) -> Base:
+    """The base at a hub id or in a local folder, in float32.
+
+    Raises:
+        ConfigError: nothing loads under that name, or the task is unknown.
+        UnsupportedModelError: the family's attention is out of reach, or does not fit the task.
+    """
+    from optimum.exporters.tasks import TasksManager
+
+    try:
+        model_class = TasksManager.get_model_class_for_task(TASKS[task])
+        model = model_class.from_pretrained(name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(f"cannot load the base model {name!r}: {reason} Give a local folder or a hub id.") from error
+    return base_from(model, tokenizer, name, task)
+
+
+def task_named(name: str) -> str:
+    """Our name of a task, from ours or any synonym that optimum knows (`text-classification`, `causal-lm` …)."""
+    if name in TASKS:
+        return name
+    from optimum.exporters.tasks import TasksManager
+
+    known = {"text-classification": "classify", "text-generation": "generate"}
+    found = known.get(TasksManager.map_from_synonym(name).removesuffix("-with-past"))
+    if found is None:
+        raise ConfigError(f"unknown task {name!r}: choose {' or '.join(TASKS)}")
+    return found
+
+
+@torch.no_grad()
+def base_from(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, name: str, task: str) -> Base:
+    """A base around a model in memory: frozen, routed through our attention, its shapes read off forward passes."""
+    model_type = model.config.model_type
+    if model.config.is_encoder_decoder:
+        raise UnsupportedModelError(f"{model_type} is an encoder-decoder; edgetune tunes encoders and decoders")
+    model.eval().requires_grad_(False)
+    ids = torch.arange(4)[None] + model.get_input_embeddings().weight.shape[0] // 2
+    layers = probed_layers(model, ids)
+    parameters = inspect.signature(model.forward).parameters
+    base = Base(
+        model=model,
+        tokenizer=tokenizer,
+        name=name,
+        kind="encoder" if sees_later_tokens(model, ids) else "decoder",
+        layers=layers,
+        hidden_size=hidden(model, ids).shape[-1],
+        position_offset=probed_position_offset(model, ids) if "position_ids" in parameters else None,
+        takes_token_types="token_type_ids" in parameters,
+        separator=pair_separator(model, tokenizer),
+    )
+    wanted = {"classify": "encoder", "generate": "decoder"}[task]
+    if base.kind != wanted:
+        raise UnsupportedModelError(
+            f"{name!r} ({model_type}) is {'a decoder' if base.kind == 'decoder' else 'an encoder'}; --task {task} needs "
+            f"{'an encoder such as BERT' if wanted == 'encoder' else 'a decoder such as Llama'}"
+        )
+    return base
+
+
+def probed_layers(model: PreTrainedModel, ids: Tensor) -> tuple[LayerShape, ...]:
+    """Shapes of every layer's keys, in the order in which layers attend."""
+    refusal = f"the family {model.config.model_type!r} does not route its attention through transformers' interface"
+    state = attention.Pass(record=True)
+    try:
+        model.set_attn_implementation(attention.NAME)
+    except ValueError as error:
+        raise UnsupportedModelError(f"{refusal}, so neither prompts nor prefixes can reach it") from error
+    with attention.active(state):
+        hidden(model, ids)
+    if not state.seen:
+        raise UnsupportedModelError(f"{refusal}, so neither prompts nor prefixes can reach it")
+    return tuple(LayerShape(key.shape[1], key.shape[3]) for key, _ in state.seen)
+
+
+def hidden(model: PreTrainedModel, ids: Tensor, **inputs: Tensor) -> Tensor:
+    """The backbone's last layer, `[B, T, H]`."""
+    return model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)[0]
+
+
+def sees_later_tokens(model: PreTrainedModel, ids: Tensor) -> bool:
+    changed = torch.cat([ids[:, :-1], ids[:, -1:] + 1], dim=1)
+    return not torch.allclose(hidden(model, ids)[:, 0], hidden(model, changed)[:, 0], atol=1e-6)
+
+
+def probed_position_offset(model: PreTrainedModel, ids: Tensor) -> int:
+    """The first position that gives what the family computes when it is given none: 0, or 2 for RoBERTa."""
+    expected, counted = hidden(model, ids), torch.arange(ids.shape[1])[None]
+    for offset in (0, 1, 2, (getattr(model.config, "pad_token_id", None) or 0) + 1):
+        if torch.allclose(hidden(model, ids, position_ids=counted + offset), expected, atol=1e-5):
+            return offset
+    raise UnsupportedModelError(f"cannot tell how the family {model.config.model_type!r} counts positions")
+
+
+def pair_separator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
+    """The separator's id, for families that number the second text of a pair with another token type."""
+    if tokenizer is None or tokenizer.sep_token_id is None or getattr(model.config, "type_vocab_size", 0) < 2:
+        return None
+    types = tokenizer("a", "b").get("token_type_ids", [])
+    return tokenizer.sep_token_id if 1 in types else None

@@ -1,0 +1,97 @@
+"""The one way in which virtual tokens and text go through a base, in training, evaluation and export alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from edgetune.models.attention import Pass, active
+from edgetune.models.virtual import NOTHING, Virtual
+
+if TYPE_CHECKING:
+    from edgetune.models.base import Base
+
+
+def full_mask(text_mask: Int[Tensor, "B T"], virtual: Virtual) -> Int[Tensor, "B S"]:
+    """`[B, T]` → `[B, P + T]`: every row sees all its virtual tokens."""
+    return torch.cat([text_mask.new_ones(text_mask.shape[0], virtual.length), text_mask], dim=1)
+
+
+def positions(mask: Int[Tensor, "B S"], length: int, offset: int = 0) -> Int[Tensor, "B T"]:
+    """Positions of the last `length` columns of a mask: each row counts the ones before it, padding takes none."""
+    counted = torch.cumsum(mask, dim=1) - 1
+    return counted[:, counted.shape[1] - length :].clamp(min=0) + offset
+
+
+def token_types(input_ids: Int[Tensor, "B T"], separator: int) -> Int[Tensor, "B T"]:
+    """1 after the first separator, as BERT's tokenizers number the second text of a pair."""
+    is_separator = (input_ids == separator).to(torch.int64)
+    return ((torch.cumsum(is_separator, dim=1) - is_separator) > 0).to(torch.int64)
+
+
+def text_inputs(base: Base, input_ids: Tensor, mask: Tensor, virtual: Virtual) -> dict[str, Any]:
+    """Keyword arguments of the base model's forward. `mask` is `[B, past + P + T]`."""
+    batch, length = input_ids.shape
+    inputs: dict[str, Any] = {}
+    if virtual.prompt is None:
+        inputs["input_ids"] = input_ids
+    else:
+        text = base.embeddings(input_ids)
+        inputs["inputs_embeds"] = torch.cat([virtual.prompt.expand(batch, -1, -1), text], dim=1)
+        length = inputs["inputs_embeds"].shape[1]
+    inputs["attention_mask"] = mask[:, mask.shape[1] - length :]
+    if base.position_offset is not None:
+        inputs["position_ids"] = positions(mask, length, base.position_offset)
+    if base.takes_token_types:
+        types = torch.zeros_like(input_ids) if base.separator is None else token_types(input_ids, base.separator)
+        inputs["token_type_ids"] = torch.nn.functional.pad(types, (virtual.prompt_length, 0))
+    return inputs
+
+
+def run(base: Base, input_ids: Tensor, mask: Tensor, virtual: Virtual = NOTHING, state: Pass | None = None) -> Any:
+    """The base model's own output for virtual tokens and text; `mask` `[B, P + T]` covers both."""
+    state = state or Pass()
+    if virtual.prefix:
+        state.past = virtual.prefix
+        state.past_visible = mask[:, : virtual.prefix_length].bool()
+    extra = {"use_cache": False} if base.kind == "decoder" else {}
+    with active(state):
+        return base.model(**text_inputs(base, input_ids, mask, virtual), **extra)
+
+
+def hidden_states(
+    base: Base, input_ids: Int[Tensor, "B T"], mask: Int[Tensor, "B S"], virtual: Virtual = NOTHING
+) -> Float[Tensor, "B T H"]:
+    """The encoder's last layer over the text; virtual tokens of a prompt are left out."""
+    return run(base, input_ids, mask, virtual).last_hidden_state[:, virtual.prompt_length :]
+
+
+def logits_at(
+    base: Base, input_ids: Int[Tensor, "B T"], mask: Int[Tensor, "B S"], at: Tensor, virtual: Virtual = NOTHING
+) -> Float[Tensor, "M V"]:
+    """The decoder's logits at the M text positions where `at` (bool `[B, T]`) is true.
+
+    The output head, most of the work under a large vocabulary, runs at these positions alone. A hook in front of it keeps
+    whatever the family does to its logits afterwards (scaling, soft caps).
+    """
+
+    def select(_: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+        return (args[0][:, virtual.prompt_length :][at][None],)
+
+    hook = base.output_head.register_forward_pre_hook(select)
+    try:
+        return run(base, input_ids, mask, virtual).logits[0]
+    finally:
+        hook.remove()
+
+
+def keys_and_values(base: Base, input_ids: Tensor, virtual: Virtual = NOTHING) -> list[tuple[Tensor, Tensor]]:
+    """What every layer's attention keeps of one row, `[1, K, P + T, D]` each: a prefix that equals that text."""
+    mask = torch.ones(1, virtual.length + input_ids.shape[1], dtype=torch.int64)
+    state = Pass(record=True)
+    run(base, input_ids, mask, virtual, state)
+    joined = zip(virtual.prefix, state.seen) if virtual.prefix else (((), layer) for layer in state.seen)
+    return [tuple(torch.cat(pair, 2) for pair in zip(old, new)) if old else new for old, new in joined]  # type: ignore[misc]

@@ -1,0 +1,71 @@
+"""Batches of like lengths in a seeded order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgetune.training.examples import Example
+
+POOL = 16
+"""Batches that are drawn together and sorted by length: padding falls by more than half, the order stays random."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded rows.
+
+    Attributes:
+        input_ids, mask: int64 `[B, T]`.
+        labels: int64 `[B]` for classifiers.
+        predicts: bool `[B, T]`, true where the next token carries loss, for generators.
+        targets: int64 `[M]`, those next tokens, row by row.
+    """
+
+    input_ids: Tensor
+    mask: Tensor
+    labels: Tensor | None = None
+    predicts: Tensor | None = None
+    targets: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        return self.input_ids.shape[0]
+
+
+def batch_of(examples: Sequence[Example], pad_token_id: int) -> Batch:
+    length = max(len(e.input_ids) for e in examples)
+    ids = torch.tensor([e.input_ids + [pad_token_id] * (length - len(e.input_ids)) for e in examples])
+    mask = torch.tensor([[1] * len(e.input_ids) + [0] * (length - len(e.input_ids)) for e in examples])
+    if examples[0].label is not None:
+        return Batch(ids, mask, labels=torch.tensor([e.label for e in examples]))
+    predicted = torch.tensor([[*e.completion, *[False] * (length - len(e.completion))] for e in examples])
+    predicts = torch.nn.functional.pad(predicted[:, 1:], (0, 1))
+    return Batch(ids, mask, predicts=predicts, targets=ids[predicted])
+
+
+def shuffled(examples: Sequence[Example], batch_size: int, pad_token_id: int, rng: random.Random) -> Iterator[Batch]:
+    """Batches without end; every example comes once before any comes again."""
+    queue: list[int] = []
+    while True:
+        while len(queue) < POOL * batch_size:
+            epoch = list(range(len(examples)))
+            rng.shuffle(epoch)
+            queue += epoch
+        pool, queue = sorted(queue[: POOL * batch_size], key=lambda i: len(examples[i].input_ids)), queue[POOL * batch_size :]
+        groups = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+        rng.shuffle(groups)
+        for group in groups:
+            yield batch_of([examples[i] for i in group], pad_token_id)
+
+
+def by_length(examples: Sequence[Example], batch_size: int, pad_token_id: int) -> Iterator[tuple[list[int], Batch]]:
+    """Every example once, with its index, the longest last."""
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids))
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        yield indices, batch_of([examples[i] for i in indices], pad_token_id)

@@ -1,0 +1,106 @@
+"""Rows as token ids with their targets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgetune.data.rows import Conversation, LabelledText, PromptCompletion
+from edgetune.errors import ConfigError, DataError
+from edgetune.models.base import Base
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row.
+
+    Attributes:
+        input_ids: T token ids.
+        label: the class, for a classifier.
+        completion: which tokens the loss is on, for a generator: true where the model must predict that token.
+    """
+
+    input_ids: list[int]
+    label: int | None = None
+    completion: tuple[bool, ...] = ()
+
+
+def text_limit(base: Base, virtual_tokens: int, max_length: int | None = None) -> int | None:
+    """Most text tokens that fit behind the virtual ones; None for no limit."""
+    if base.max_positions is None:
+        return max_length
+    room = base.max_positions - virtual_tokens
+    if room < 2:
+        raise ConfigError(
+            f"{virtual_tokens} virtual tokens leave no room for text: {base.name!r} holds {base.max_positions} positions"
+        )
+    return room if max_length is None else min(room, max_length)
+
+
+def class_examples(base: Base, rows: Sequence[LabelledText], labels: Sequence[int], limit: int | None) -> list[Example]:
+    """Texts and pairs, cut to `limit` tokens with one warning for all."""
+    pairs = [(row.text,) if row.text_pair is None else (row.text, row.text_pair) for row in rows]
+    assert base.tokenizer is not None
+    whole = [base.tokenizer(*pair).input_ids for pair in pairs]
+    long = [i for i, ids in enumerate(whole) if limit is not None and len(ids) > limit]
+    if long:
+        most = max(len(whole[i]) for i in long)
+        log.warning("%d of %d texts are longer than %d tokens (up to %d) and were cut", len(long), len(rows), limit, most)
+    for i in long:
+        whole[i] = base.tokenizer(*pairs[i], truncation=True, max_length=limit).input_ids
+    return [Example(ids, label=label) for ids, label in zip(whole, labels)]
+
+
+def generation_example(base: Base, row: PromptCompletion | Conversation) -> Example:
+    """The prompt with the tokenizer's special tokens, the completion on its own, an end token behind it."""
+    if isinstance(row, Conversation):
+        return conversation_example(base, row.messages)
+    tokenizer = base.tokenizer
+    assert tokenizer is not None
+    prompt = tokenizer(row.prompt).input_ids
+    completion = tokenizer(row.completion, add_special_tokens=False).input_ids + list(base.eos_token_ids[:1])
+    return Example(prompt + completion, completion=(False,) * len(prompt) + (True,) * len(completion))
+
+
+def conversation_example(base: Base, messages: Sequence[Any]) -> Example:
+    """A chat through the model's own template; the loss is on what follows each prompt for the assistant's turn."""
+    tokenizer = base.tokenizer
+    assert tokenizer is not None
+    if not tokenizer.chat_template:
+        raise ConfigError(f"the tokenizer of {base.name!r} has no chat template; use rows with prompt and completion")
+    turns = [dict(m) for m in messages]
+    last = max(i for i, turn in enumerate(turns) if turn["role"] == "assistant")
+    ids: list[int] = templated(tokenizer, turns[: last + 1])
+    on = [False] * len(ids)
+    for i, turn in enumerate(turns[: last + 1]):
+        if turn["role"] == "assistant":
+            before = templated(tokenizer, turns[:i], add_generation_prompt=True)
+            after = templated(tokenizer, turns[: i + 1])
+            if ids[: len(after)] != after or after[: len(before)] != before:
+                raise ConfigError(f"the chat template of {base.name!r} rewrites earlier turns; give one turn per row")
+            on[len(before) : len(after)] = [True] * (len(after) - len(before))
+    return Example(ids, completion=tuple(on))
+
+
+def templated(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> list[int]:
+    return list(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, **options)["input_ids"])
+
+
+def generation_examples(
+    base: Base, rows: Sequence[PromptCompletion | Conversation], limit: int | None, path: str
+) -> list[Example]:
+    """Raises DataError for a row longer than the base holds: half a completion would teach the wrong end."""
+    examples = [generation_example(base, row) for row in rows]
+    for row, example in zip(rows, examples):
+        if limit is not None and len(example.input_ids) > limit:
+            raise DataError(
+                f"{path}:{row.line}: {len(example.input_ids)} tokens, but {base.name!r} holds {base.max_positions} positions "
+                f"and the virtual tokens leave {limit}; shorten the row or use fewer virtual tokens"
+            )
+        if not example.completion[0:1] or example.completion[0]:
+            raise DataError(f"{path}:{row.line}: the prompt gives no tokens; a completion needs something to follow")
+    return examples

@@ -1,0 +1,46 @@
+"""What a batch costs, and how a tuned model does on held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from edgetune.methods.tuned import Tuned
+from edgetune.training.batches import Batch, by_length
+from edgetune.training.examples import Example
+
+
+def loss(tuned: Tuned, batch: Batch) -> Tensor:
+    """Mean cross-entropy: over rows for a classifier, over the completions' tokens for a generator."""
+    if batch.labels is not None:
+        return cross_entropy(tuned.class_logits(batch.input_ids, batch.mask), batch.labels)
+    assert batch.predicts is not None and batch.targets is not None
+    return cross_entropy(tuned.token_logits(batch.input_ids, batch.mask, batch.predicts), batch.targets)
+
+
+@torch.no_grad()
+def measured(tuned: Tuned, examples: Sequence[Example], batch_size: int = 32) -> dict[str, float]:
+    """`loss` per row and `accuracy` of a classifier; `loss` per completion token of a generator."""
+    total, count, right = 0.0, 0, 0
+    for _, batch in by_length(examples, batch_size, tuned.base.pad_token_id):
+        if batch.labels is not None:
+            logits = tuned.class_logits(batch.input_ids, batch.mask)
+            total += cross_entropy(logits, batch.labels, reduction="sum").item()
+            right += int((logits.argmax(-1) == batch.labels).sum())
+            count += batch.rows
+        else:
+            assert batch.predicts is not None and batch.targets is not None
+            logits = tuned.token_logits(batch.input_ids, batch.mask, batch.predicts)
+            total += cross_entropy(logits, batch.targets, reduction="sum").item()
+            count += len(batch.targets)
+    classifier = examples[0].label is not None
+    return {"loss": total / count, **({"accuracy": right / count} if classifier else {})}
+
+
+def better(new: dict[str, float], old: dict[str, float] | None) -> bool:
+    """More accuracy, then less loss."""
+    rank = lambda m: (m.get("accuracy", 0.0), -m["loss"])  # noqa: E731
+    return old is None or rank(new) > rank(old)

@@ -1,0 +1,1 @@
+"""From a torch model and adapters to a verified bundle."""

@@ -1,0 +1,69 @@
+"""An encoder with its adapter folded in: a drop-in for an ordinary export of the same model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx_ir
+import torch
+from torch import Tensor
+
+
+from edgetune.methods.tuned import Tuned
+from edgetune.models.base import Base
+from edgetune.models.forward import full_mask, run
+from edgetune.models.virtual import Virtual
+from edgetune_export.operators import ENCODER
+from edgetune_export.trace import AUTO, class_logits, declared, exported, traced_with
+
+
+class FoldedEncoder(torch.nn.Module):
+    """ids, mask → class logits. The prompt is more rows of the embedding table, the prefix constant keys and values."""
+
+    def __init__(self, tuned: Tuned) -> None:
+        super().__init__()
+        assert tuned.head is not None
+        self.base, self.model, self.pooling = tuned.base, tuned.base.model, tuned.pooling
+        virtual = tuned.virtual()
+        self.length, self.prompt_length = virtual.length, virtual.prompt_length
+        self.prompt_ids = self.base.vocab_size + torch.arange(virtual.prompt_length)
+        self.prefix = [(key.detach(), value.detach()) for key, value in virtual.prefix or ()]
+        self.weight, self.bias = tuned.head.weight.detach(), tuned.head.bias.detach()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        batch = input_ids.shape[0]
+        prefix = [(key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1)) for key, value in self.prefix]
+        virtual = Virtual(prefix=prefix or None)
+        mask = torch.cat([attention_mask.new_ones(batch, self.length), attention_mask], dim=1)
+        ids = torch.cat([self.prompt_ids.expand(batch, -1), input_ids], dim=1) if self.prompt_length else input_ids
+        hidden = run(self.base, ids, mask, virtual).last_hidden_state
+        return class_logits(hidden, mask, input_ids.shape[1], self.pooling, self.weight, self.bias)
+
+
+@contextmanager
+def extended_embeddings(base: Base, prompt: Tensor | None) -> Iterator[None]:
+    """Inside, token ids V … V + P − 1 look the prompt's vectors up."""
+    table = base.embeddings
+    if prompt is None:
+        yield
+        return
+    old = table.weight
+    rows = torch.cat([old.detach(), prompt.detach()])
+    table.weight = torch.nn.Parameter(rows, requires_grad=False)
+    try:
+        yield
+    finally:
+        table.weight = old
+
+
+def folded_encoder_graph(tuned: Tuned) -> onnx_ir.Model:
+    """The standalone form of an encoder (BUNDLE.md)."""
+    prompt = tuned.virtual().prompt
+    arguments = (torch.ones(2, 4, dtype=torch.int64), torch.ones(2, 4, dtype=torch.int64))
+    dynamic = ({0: AUTO, 1: AUTO}, {0: AUTO, 1: AUTO})
+    with extended_embeddings(tuned.base, None if prompt is None else prompt[0]), traced_with(tuned.base, ENCODER):
+        model = exported(FoldedEncoder(tuned), arguments, ["input_ids", "attention_mask"], ["logits"], dynamic)
+    classes = tuned.head.weight.shape[0]  # type: ignore[union-attr]
+    declared(model, {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "logits": ["B", classes]})
+    return model

@@ -1,0 +1,145 @@
+"""Attention that emits ONNX Runtime's fused operators while a model is traced: no exporter per family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from edgetune.models.attention import Pass, causal_window, current, explicit_mask, refuse_unknown, repeated
+
+ENCODER, DECODER = "edgetune_trace_encoder", "edgetune_trace_decoder"
+BLOCKED = -1e9
+"""Added to the scores of what a row may not see; softmax makes it exactly 0 in float32."""
+
+
+@dataclass
+class DecoderPass(Pass):
+    """A traced step over fed caches: `past` is `[B, K, past, D]` a layer; `present` receives what the operators return.
+
+    Attributes:
+        seqlens_k: int32 `[B]`, positions in use after this step, minus one.
+        total: int32 scalar, the longest row's positions after this step.
+    """
+
+    seqlens_k: Tensor = field(default_factory=lambda: torch.empty(0))
+    total: Tensor = field(default_factory=lambda: torch.empty(0))
+    present: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+
+class FedCache:
+    """Stands in for transformers' cache: the operator joins past and present, so the model sees its own step alone."""
+
+    is_compileable = False
+    layers: tuple[()] = ()
+
+    def __init__(self, layers: int, length: Any) -> None:
+        self.count, self.length = layers, length
+        self.is_sliding = [False] * layers
+
+    def update(self, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        return key, value
+
+    def get_seq_length(self, *_: Any, **__: Any) -> Any:
+        return self.length
+
+    get_query_offset = get_seq_length
+
+    def get_mask_sizes(self, *_: Any, **__: Any) -> tuple[Any, int]:
+        return self.length, 0
+
+    def get_max_cache_shape(self, *_: Any, **__: Any) -> int:
+        return -1
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def flat(x: Tensor) -> Tensor:
+    """`[B, N, T, D]` → `[B, T, N·D]`."""
+    b, n, t, d = x.shape
+    return x.transpose(1, 2).reshape(b, t, n * d)
+
+
+def scale_of(query: Tensor, scaling: float | None) -> float:
+    return float(query.shape[-1] ** -0.5 if scaling is None else scaling)
+
+
+def group_query_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
+    scaling: float | None = None, dropout: float = 0.0, **extra: Any,
+) -> tuple[Tensor, None]:  # fmt: skip
+    """query `[B, N, T, D]`, key and value `[B, K, T, D]` → `[B, T, N, D]` as one com.microsoft::GroupQueryAttention."""
+    refuse_unknown(module, extra)
+    state = current()
+    assert isinstance(state, DecoderPass)
+    past = state.next_past()
+    assert past is not None
+    (b, n, t, d), k, length = query.shape, key.shape[1], past[0].shape[2]
+    out, present_key, present_value = torch.onnx.ops.symbolic_multi_out(
+        "com.microsoft::GroupQueryAttention",
+        [flat(query), flat(key), flat(value), *past, state.seqlens_k, state.total],
+        {
+            "num_heads": n,
+            "kv_num_heads": k,
+            "scale": scale_of(query, scaling),
+            "local_window_size": causal_window(module, extra) or -1,
+            "softcap": float(extra.get("softcap") or 0.0),
+        },
+        dtypes=[query.dtype] * 3,
+        shapes=[[b, t, n * d], [b, k, length + t, d], [b, k, length + t, d]],
+        version=1,
+    )
+    state.present.append((present_key, present_value))
+    return out.reshape(b, t, n, d), None
+
+
+def multi_head_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
+    scaling: float | None = None, dropout: float = 0.0, **extra: Any,
+) -> tuple[Tensor, None]:  # fmt: skip
+    """query `[B, N, T, D]` → `[B, T, N, D]` as one com.microsoft::MultiHeadAttention, a past in front where one is fed.
+
+    The present outputs are declared though nobody reads them: without them the operator ignores its past.
+    """
+    refuse_unknown(module, extra)
+    state = current()
+    assert state is not None and attention_mask is not None
+    past = state.next_past()
+    (b, n, t, d), length = query.shape, 0 if past is None else past[0].shape[2]
+    visible = attention_mask if past is None else state.widened(attention_mask, length, causal_window(module, extra))
+    bias = additive(state, visible, t)
+    inputs = [flat(query), flat(repeated(key, n)), flat(repeated(value, n)), None, None, bias]
+    attributes = {"num_heads": n, "scale": scale_of(query, scaling)}
+    operator = "com.microsoft::MultiHeadAttention"
+    if past is None:
+        out = torch.onnx.ops.symbolic(operator, inputs, attributes, dtype=query.dtype, shape=[b, t, n * d], version=1)
+    else:
+        out, _, _ = torch.onnx.ops.symbolic_multi_out(
+            operator,
+            [*inputs, *(repeated(x, n) for x in past)],
+            attributes,
+            dtypes=[query.dtype] * 3,
+            shapes=[[b, t, n * d], [b, n, length + t, d], [b, n, length + t, d]],
+            version=1,
+        )
+    return out.reshape(b, t, n, d), None
+
+
+def additive(state: Pass, visible: Tensor, length: Any) -> Tensor:
+    """bool `[B, 1, T, S]` → float of that shape, made once for all layers that share a mask."""
+    key = ("additive", id(visible))
+    if key not in state.masks:
+        zero = torch.zeros((), dtype=torch.float32)
+        state.masks[key] = torch.where(visible, zero, zero + BLOCKED)
+    return state.masks[key]
+
+
+ALL_ATTENTION_FUNCTIONS.register(DECODER, group_query_attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(DECODER, lambda *_, **__: None)
+ALL_ATTENTION_FUNCTIONS.register(ENCODER, multi_head_attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(ENCODER, explicit_mask)

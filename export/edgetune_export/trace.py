@@ -1,0 +1,208 @@
+"""A base traced to an ONNX graph of the bundle's contract, prompts and prefixes as inputs."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import onnx_ir
+import torch
+from torch import Tensor
+
+from edgetune.config import Pooling
+from edgetune.errors import UnsupportedModelError
+from edgetune.methods.head import pooled
+from edgetune.models import attention
+from edgetune.models.attention import active
+from edgetune.models.base import Base
+from edgetune.models.forward import positions, run
+from edgetune.models.virtual import Virtual
+from edgetune_export.operators import DECODER, ENCODER, DecoderPass, FedCache
+
+OPSET = 21
+KEEP = "num_logits_to_keep"
+AUTO = torch.export.Dim.DYNAMIC
+
+
+def cache_names(layers: int) -> list[str]:
+    """`{}.0.key`, `{}.0.value`, `{}.1.key` …: the ecosystem's names of past and present."""
+    return [f"{{}}.{i}.{part}" for i in range(layers) for part in ("key", "value")]
+
+
+def paired(flat: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(flat[0::2], flat[1::2]))
+
+
+class DecoderGraph(torch.nn.Module):
+    """ids, mask, caches → logits of the last `keep` positions, caches."""
+
+    def __init__(self, base: Base) -> None:
+        super().__init__()
+        self.base, self.model = base, base.model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, past: list[Tensor], keep: Tensor) -> tuple[Tensor, ...]:
+        length = input_ids.shape[1]
+        used = attention_mask.sum(1)
+        state = DecoderPass(
+            past=paired(past),
+            seqlens_k=(used - 1).to(torch.int32),
+            total=torch.full((), attention_mask.shape[1], dtype=torch.int32),
+        )
+        inputs: dict[str, Any] = {"input_ids": input_ids}
+        if self.base.position_offset is not None:
+            inputs["position_ids"] = positions(attention_mask, length, self.base.position_offset)
+        if self.base.takes_token_types:
+            inputs["token_type_ids"] = torch.zeros_like(input_ids)
+
+        def select(_: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+            return (last_positions(args[0], keep),)
+
+        hook = self.base.output_head.register_forward_pre_hook(select)
+        try:
+            with active(state):
+                cache = FedCache(len(self.base.layers), past[0].shape[2])
+                logits = self.model(**inputs, past_key_values=cache, use_cache=True).logits
+        finally:
+            hook.remove()
+        return (logits, *(x for layer in state.present for x in layer))
+
+
+def last_positions(hidden: Tensor, keep: Tensor) -> Tensor:
+    """`[B, T, H]` → `[B, keep, H]`; keep 0 is all of them. A slice that starts at −keep does both, in Python as in ONNX."""
+    start, ends, axes = -keep.reshape(1), torch.tensor([torch.iinfo(torch.int64).max]), torch.tensor([1])
+    return torch.onnx.ops.symbolic("Slice", [hidden, start, ends, axes], dtype=hidden.dtype, shape=hidden.shape)
+
+
+class EncoderGraph(torch.nn.Module):
+    """ids, mask, prompt, caches, head → class logits."""
+
+    def __init__(self, base: Base, pooling: Pooling) -> None:
+        super().__init__()
+        self.base, self.model, self.pooling = base, base.model, pooling
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, prompt_embeds: Tensor, past: list[Tensor], weight: Tensor, bias: Tensor
+    ) -> Tensor:
+        virtual = Virtual(prompt=prompt_embeds, prefix=paired(past))
+        hidden = run(self.base, input_ids, attention_mask, virtual).last_hidden_state
+        return class_logits(hidden, attention_mask, input_ids.shape[1], self.pooling, weight, bias)
+
+
+def class_logits(
+    hidden: Tensor, mask: Tensor, length: Any, pooling: Pooling, weight: Tensor, bias: Tensor
+) -> Tensor:
+    """The last `length` positions of `hidden` and `mask` are the text."""
+    text, text_mask = hidden[:, hidden.shape[1] - length :], mask[:, mask.shape[1] - length :]
+    return torch.nn.functional.linear(pooled(text, text_mask, pooling), weight, bias)
+
+
+@contextmanager
+def traced_with(base: Base, name: str) -> Iterator[None]:
+    """The base attends through `name` inside, and through training's attention again after."""
+    base.model.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        base.model.set_attn_implementation(attention.NAME)
+
+
+def exported(module: torch.nn.Module, arguments: tuple[Any, ...], inputs: list[str], outputs: list[str], dynamic: Any) -> onnx_ir.Model:
+    """The ONNX model of a traced module; the exporter's chatter is kept for its error message alone."""
+    chatter = io.StringIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(chatter), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module, arguments, dynamo=True, opset_version=OPSET, verbose=False, input_names=inputs,
+                output_names=outputs, dynamic_shapes=dynamic, external_data=False,
+            )  # fmt: skip
+    except UnsupportedModelError:
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise UnsupportedModelError(
+            f"the model could not be traced: {type(cause).__name__}: {str(cause).strip().splitlines()[0]}"
+        ) from error
+    assert program is not None
+    return program.model
+
+
+def decoder_graph(base: Base) -> onnx_ir.Model:
+    """The shared form of a decoder (BUNDLE.md)."""
+    names = cache_names(len(base.layers))
+    b, t, p = 2, 3, 5
+    caches = [torch.zeros(b, shape.key_value_heads, p, shape.head_size) for shape in base.layers for _ in range(2)]
+    arguments = (torch.ones(b, t, dtype=torch.int64), torch.ones(b, p + t, dtype=torch.int64), caches, torch.tensor(1))
+    dynamic = ({0: AUTO, 1: AUTO}, {0: AUTO, 1: AUTO}, [{0: AUTO, 2: AUTO}] * len(names), {})
+    inputs = ["input_ids", "attention_mask", *(n.format("past_key_values") for n in names), KEEP]
+    outputs = ["logits", *(n.format("present") for n in names)]
+    with traced_with(base, DECODER):
+        model = exported(DecoderGraph(base), arguments, inputs, outputs, dynamic)
+    shapes: dict[str, list[str | int]] = {"input_ids": ["B", "T"], "attention_mask": ["B", "past + T"], KEEP: []}
+    shapes["logits"] = ["B", "kept", base.vocab_size]
+    for name, shape in zip(names, (shape for shape in base.layers for _ in range(2))):
+        shapes[name.format("past_key_values")] = ["B", shape.key_value_heads, "past", shape.head_size]
+        shapes[name.format("present")] = ["B", shape.key_value_heads, "present", shape.head_size]
+    declared(model, shapes)
+    with_default(model, KEEP, torch.tensor(1))
+    return model
+
+
+def encoder_graph(base: Base, pooling: Pooling) -> onnx_ir.Model:
+    """The shared form of an encoder (BUNDLE.md)."""
+    names = [n.format("past_key_values") for n in cache_names(len(base.layers))]
+    b, t, p, e, c = 2, 4, 3, 5, 6
+    caches = [torch.zeros(b, shape.key_value_heads, p, shape.head_size) for shape in base.layers for _ in range(2)]
+    arguments = (
+        torch.ones(b, t, dtype=torch.int64),
+        torch.ones(b, p + e + t, dtype=torch.int64),
+        torch.zeros(b, e, base.embedding_size),
+        caches,
+        torch.zeros(c, base.hidden_size),
+        torch.zeros(c),
+    )
+    rows = {0: AUTO, 1: AUTO}
+    dynamic = (rows, rows, rows, [{0: AUTO, 2: AUTO}] * len(names), {0: AUTO}, {0: AUTO})
+    inputs = ["input_ids", "attention_mask", "prompt_embeds", *names, "head.weight", "head.bias"]
+    with traced_with(base, ENCODER):
+        model = exported(EncoderGraph(base, pooling), arguments, inputs, ["logits"], dynamic)
+    shapes: dict[str, list[str | int]] = {
+        "input_ids": ["B", "T"],
+        "attention_mask": ["B", "past + P + T"],
+        "prompt_embeds": ["B", "P", base.embedding_size],
+        "head.weight": ["C", base.hidden_size],
+        "head.bias": ["C"],
+        "logits": ["B", "C"],
+    }
+    for name, shape in zip(names, (shape for shape in base.layers for _ in range(2))):
+        shapes[name] = ["B", shape.key_value_heads, "past", shape.head_size]
+    declared(model, shapes)
+    return model
+
+
+def declared(model: onnx_ir.Model, shapes: dict[str, list[str | int]]) -> None:
+    """Names the dimensions of inputs and outputs and forgets the traced shapes in between.
+
+    What the tracer noted there can be wrong (a sliced length, a cache that grows in place), and ONNX Runtime plans its
+    memory by it.
+    """
+    for node in model.graph:
+        for value in node.outputs:
+            value.shape = None
+    ends = [*model.graph.inputs, *model.graph.outputs]
+    missing = {value.name for value in ends} ^ set(shapes)
+    assert not missing, f"the traced graph and its contract differ in {sorted(map(str, missing))}"
+    for value in ends:
+        value.shape = onnx_ir.Shape(shapes[value.name])  # type: ignore[index]
+
+
+def with_default(model: onnx_ir.Model, name: str, default: Tensor) -> None:
+    """Makes an input one that callers may leave out."""
+    value = next(v for v in model.graph.inputs if v.name == name)
+    value.const_value = onnx_ir.tensor(default.numpy(), name=name)
+    model.graph.register_initializer(value)
