@@ -38,7 +38,9 @@ def new_folder(path: str | os.PathLike[str], *, force: bool, marker: Sequence[st
     try:
         _check_free(target, path, force=force, marker=marker)
     except OutputExistsError as error:
-        raise OutputExistsError(f"{error}. The place was taken meanwhile: the finished result is kept in {partial}") from error
+        raise OutputExistsError(
+            f"{error}. The place was taken meanwhile: the finished result is kept in {partial}"
+        ) from error
     try:
         _move_into_place(partial, target)
     except BaseException:

@@ -1,8 +1,8 @@
 """Files read through Hugging Face `datasets`, offline and silent; nothing stays in its cache, so nothing is stale.
 
 `datasets` reads text line by line, and `edgetune.data.records` makes sense of the lines. Its JSON and CSV readers give
-every column one type and so change what is written: measured with 5.2, `1` in a column of strings became null or `"1"`
-the number 1, `"2020-01-01"` a datetime, `01` the number 1, and a row's line in the file is lost.
+every column one type and so change what is written (measured with 5.2: in JSON the label `"1"` beside `1` became a
+number and `"2020-01-01"` a datetime, in CSV `01` became 1 and `NA` null), and they forget on which line a row was.
 """
 
 import glob
@@ -16,14 +16,15 @@ from edgetune.data.locate import foreign_opening, undecodable_byte
 from edgetune.data.wording import place
 from edgetune.errors import DataError
 
+BATCH_ROWS = 1000
+"""`datasets` otherwise takes the size of the first row group, and fails where that is empty."""
+
 
 def text_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 file, each ending in `\\n` whatever it ended in there; a byte order mark is left out."""
     with path.open("rb") as file:
-        opening = file.read(4)
-    if not opening:
-        raise DataError(f"{path}: the file is empty")
-    if foreign := foreign_opening(opening):
+        foreign = foreign_opening(file.read(4))
+    if foreign:
         raise DataError(f"{path}: the file {foreign}")
     with _silent_datasets(path) as cache_dir:
         from datasets import Dataset
@@ -42,8 +43,16 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a Parquet file; a label that `datasets` stored as a class number comes back as the class's name."""
     with _silent_datasets(path) as cache_dir:
         from datasets import ClassLabel, Dataset
+        from pyarrow.parquet import read_metadata
 
-        dataset = Dataset.from_parquet(glob.escape(str(path)), cache_dir=cache_dir, keep_in_memory=True)
+        if not read_metadata(path).num_rows:  # `datasets` fails on none
+            return []
+        dataset = Dataset.from_parquet(
+            glob.escape(str(path)),
+            cache_dir=cache_dir,
+            keep_in_memory=True,
+            batch_size=BATCH_ROWS,
+        )
         rows = dataset.to_list()
         for name, feature in dataset.features.items():
             if isinstance(feature, ClassLabel):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from edgetune.data.loading import parquet_rows, text_lines
 from edgetune.data.wording import kind, place, quoted
 from edgetune.errors import DataError
 
-ONE_OBJECT_PER_LINE = 'Each line holds one object, such as {"text": "…", "label": "…"}'
+ONE_OBJECT_PER_LINE = (
+    'Write one object per line, such as {"text": "…", "label": "…"}; in a .json file also one list of them'
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ def _check_readable(path: Path) -> None:
     try:
         if path.is_dir():
             raise DataError(f"{path}: a folder, not a file. Name one file in it")
-        with path.open("rb"):
-            pass
+        with path.open("rb") as file:
+            if file.read(4) in (b"", BOM_UTF8):
+                raise DataError(f"{path}: the file is empty")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"no such file: {path.absolute()}") from error
     except PermissionError as error:

@@ -11,22 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edgetune.adapter import Adapter
 from edgetune.config import TrainConfig
+from edgetune.reports.sizes import sized, told
 from edgetune.training.loop import Outcome
 from edgetune.training.loop import Progress as Step
 
 SMOOTHING = 0.9
-
-
-def sized(count: int) -> str:
-    """Bytes as people read them: 23.2 MB."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} B"
-
-
-def told(metrics: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()))
 
 
 class TrainingReport:
@@ -66,5 +55,5 @@ def training_report(config: TrainConfig) -> Iterator[TrainingReport]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield TrainingReport(console, bar, config)

@@ -1,0 +1,28 @@
+"""`edgetune add-adapter`: one more task for a base that is already on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("bundle")
+@click.argument("adapter")
+@click.option("--name", help="Its name in the bundle.  [default: the folder's]")
+@click.option("--model", help="Base model, needed for a decoder's prompt.  [default: the one it was tuned on]")
+@click.option("--force", is_flag=True, help="Replace an adapter of that name.")
+def command(bundle: str, adapter: str, name: str | None, model: str | None, force: bool) -> None:
+    """Add the adapter in folder ADAPTER to BUNDLE."""
+    from edgetune.adapter import load_adapter
+    from edgetune_export.addition import add_adapter, needs_base
+
+    loaded = load_adapter(adapter)
+    base = None
+    if needs_base(loaded):
+        from edgetune.models.base import load_base
+
+        base = load_base(model or loaded.base_name, loaded.task)
+    path = add_adapter(bundle, name or Path(adapter).resolve().name, loaded, base, force=force)
+    click.echo(f"{path} ({path.stat().st_size:,} bytes) added to {bundle}", err=True)

@@ -1,0 +1,44 @@
+"""`edgetune evaluate`: metrics of an adapter on its torch base, or of the bundle that ships."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from edgetune.commands.options import named_columns
+
+
+@click.command()
+@click.option("--data", required=True, help="Rows to measure on: JSONL, CSV, TSV or Parquet.")
+@click.option("--bundle", help="A bundle; the runtime answers.")
+@click.option("--model", help="Base model of --adapter; by default the one it was tuned on.")
+@click.option("--adapter", help="An adapter's folder, or with --bundle the name of one in it.")
+@click.option("--columns", multiple=True, metavar="FIELD=COLUMN", help="Names of the file's columns, e.g. label=category.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    data: str, bundle: str | None, model: str | None, adapter: str | None, columns: tuple[str, ...], as_json: bool
+) -> None:
+    """Measure an adapter on its torch base, or the very bundle that ships."""
+    if bundle is None and adapter is None:
+        raise click.UsageError("give --bundle BUNDLE, or --adapter FOLDER")
+    if bundle is not None and model is not None:
+        raise click.UsageError("--bundle brings its own base; leave --model out")
+    named = named_columns(columns)
+    if bundle is not None:
+        from edgetune.evaluation.bundle import evaluate_bundle
+
+        metrics = evaluate_bundle(bundle, data, adapter, named)
+    else:
+        from edgetune.adapter import load_adapter
+        from edgetune.evaluation.adapter import evaluate_adapter
+        from edgetune.models.base import load_base
+
+        assert adapter is not None
+        loaded = load_adapter(adapter)
+        metrics = evaluate_adapter(load_base(model or loaded.base_name, loaded.task), loaded, data, named)
+    if as_json:
+        click.echo(json.dumps(metrics))
+    else:
+        for name, value in metrics.items():
+            click.echo(f"{name:<16} {value:,.4f}" if name != "rows" else f"{name:<16} {value:,.0f}")

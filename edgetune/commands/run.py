@@ -1,0 +1,51 @@
+"""`edgetune run`: a bundle answers in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("bundle")
+@click.argument("text", required=False)
+@click.option("--adapter", help="Which task.  [default: the bundle's first]")
+@click.option("--base", "bare", is_flag=True, help="Generate with the base alone, without an adapter.")
+@click.option("--top-k", type=click.IntRange(1), help="Classify: labels to show. Generate: tokens to sample from.")
+@click.option("--max-new-tokens", type=click.IntRange(1), help="Generate: the most tokens.")
+@click.option("--temperature", type=click.FloatRange(0), help="Generate: 0 takes the likeliest token.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Generate: smallest set of tokens of this mass.")
+@click.option("--seed", type=int, help="Generate: the same seed gives the same text.")
+@click.option("--stop", multiple=True, help="Generate: end before this string.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of ONNX Runtime.")
+def command(bundle: str, text: str | None, adapter: str | None, bare: bool, threads: int | None, **options: Any) -> None:
+    """Classify TEXT, or continue it; without TEXT every line of standard input."""
+    import edgetune_runtime
+
+    if adapter and bare:
+        raise click.UsageError("--adapter and --base exclude each other")
+    model = edgetune_runtime.load(bundle, threads=threads)
+    chosen = {"adapter": None} if bare else {"adapter": adapter} if adapter else {}
+    answer = classified if model.task == "classify" else continued
+    if text is not None:
+        answer(model, text, chosen, options)
+        return
+    if sys.stdin.isatty():
+        click.echo("one text a line; Ctrl-D ends", err=True)
+    for line in sys.stdin:
+        if line.strip():
+            answer(model, line.rstrip("\r\n"), chosen, options)
+
+
+def classified(model: Any, text: str, chosen: dict[str, Any], options: dict[str, Any]) -> None:
+    result = model.classify(text, top_k=options["top_k"] or 3, **chosen)
+    click.echo("  ".join(f"{label} {score:.3f}" for label, score in result.scores.items()))
+
+
+def continued(model: Any, text: str, chosen: dict[str, Any], options: dict[str, Any]) -> None:
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    for chunk in model.stream(text, **chosen, **given):
+        click.echo(chunk.text, nl=False)
+    click.echo()

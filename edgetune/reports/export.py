@@ -1,0 +1,56 @@
+"""An export as it goes, and what it left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.status import Status
+
+from edgetune.errors import AdapterError
+from edgetune.reports.sizes import sized
+
+if TYPE_CHECKING:
+    from edgetune.models.base import Base
+    from edgetune_export.bundle import Exported
+
+
+def named_adapters(given: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=FOLDER`, or a folder that gives its own name → name to folder, in the order given."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, separator, folder = text.partition("=")
+        if not separator or Path(text).exists():
+            name, folder = Path(text).resolve().name, text
+        if name in found:
+            raise AdapterError(f"two adapters are named {name!r}; name them with NAME=FOLDER")
+        found[name] = folder
+    return found
+
+
+class ExportReport:
+    """One line that moves on a terminal; the summary everywhere."""
+
+    def __init__(self, console: Console, status: Status) -> None:
+        self.console, self.status = console, status
+
+    def stage(self, name: str) -> None:
+        self.status.update(name)
+
+    def finish(self, result: Exported, base: Base) -> None:
+        lines = [f"{base.name} ({base.model_type}, {base.parameters:,} parameters) in {result.path}:"]
+        lines += [f"  {name:<32} {sized(size):>9}" for name, size in result.sizes.items()]
+        lines += [f"verified against torch, largest difference of logits {max((c.difference for c in result.checks), default=0):.1e}:"]
+        lines += [f"  {check.what:<40} {check.difference:.1e}" for check in result.checks]
+        lines += [f"next: edgetune run {result.path}"]
+        self.console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def export_report() -> Iterator[ExportReport]:
+    console = Console(stderr=True)
+    with console.status("loading") as status:
+        yield ExportReport(console, status)

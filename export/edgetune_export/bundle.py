@@ -1,0 +1,147 @@
+"""Writing a bundle: it appears whole and verified, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir
+from tokenizers import Tokenizer
+
+from edgetune.adapter import Adapter, tuned_from
+from edgetune.errors import AdapterError, BaseMismatchError, ConfigError, UnsupportedModelError
+from edgetune.models.base import Base
+from edgetune.output import new_folder
+from edgetune_export import manifest
+from edgetune_export.device import checked_name, device_file, device_metadata, prefix_of
+from edgetune_export.fold import folded_encoder_graph
+from edgetune_export.prefix import fold_prefix
+from edgetune_export.trace import decoder_graph, encoder_graph
+from edgetune_export.verify import Check, verified
+
+PRECISIONS = ("fp32",)
+EXTERNAL_FROM_BYTES = 1024
+SINGLE_FILE_BYTES = 1_800_000_000
+"""Protobuf ends at 2 GB: a standalone graph above this keeps its weights beside it."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export left: the folder's files in bytes and the largest difference that verification saw."""
+
+    path: Path
+    sizes: dict[str, int]
+    checks: list[Check]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(self.sizes.values())
+
+
+def export_bundle(
+    base: Base,
+    adapters: dict[str, Adapter],
+    out: str | Path,
+    *,
+    standalone: bool = False,
+    precision: str = "fp32",
+    force: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Exported:
+    """Writes the bundle of a base and its adapters (by name) to `out`, checked against torch first.
+
+    Raises:
+        VerificationError: ONNX Runtime and torch differ; nothing is left at `out`.
+        BaseMismatchError, AdapterError, ConfigError, UnsupportedModelError, OutputExistsError: it cannot be written.
+    """
+    pooling = checked(base, adapters, standalone, precision)
+    with new_folder(out, force=force, marker=(manifest.NAME,)) as folder:
+        tell("tracing")
+        folded = None
+        if standalone:
+            ((name, adapter),) = adapters.items()
+            graph = standalone_graph(base, adapter)
+            folded = device_metadata(name, adapter)
+        else:
+            graph = encoder_graph(base, pooling) if base.kind == "encoder" else decoder_graph(base)
+        tell("writing")
+        write_graph(graph, folder / "model.onnx", base, single_file=standalone)
+        (folder / "tokenizer.json").write_text(tokenizer_text(base), encoding="utf-8")
+        if not standalone:
+            write_adapters(folder, base, adapters)
+        description = manifest.described(
+            base,
+            form="standalone" if standalone else "shared",
+            task="classify" if base.kind == "encoder" else "generate",
+            precision=precision,
+            pooling=pooling,
+            adapters=[] if standalone else list(adapters),
+            folded=folded,
+        )
+        (folder / manifest.NAME).write_text(manifest.manifest_text(description, folder), encoding="utf-8")
+        tell("verifying")
+        checks = verified(folder, base, adapters, standalone)
+        sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+    return Exported(Path(out), sizes, checks)
+
+
+def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str) -> str:
+    """The pooling that all adapters share, after everything that can be refused before any work."""
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision {precision!r} is not known; choose {' or '.join(PRECISIONS)}")
+    if standalone and len(adapters) != 1:
+        raise ConfigError(f"--standalone folds exactly one adapter into the graph; {len(adapters)} were given")
+    if base.tokenizer is None or not hasattr(base.tokenizer, "backend_tokenizer"):
+        raise UnsupportedModelError(f"{base.name!r} has no tokenizer.json; the runtime needs a fast tokenizer")
+    for name, adapter in adapters.items():
+        checked_name(name)
+        if adapter.base_fingerprint != base.fingerprint:
+            raise BaseMismatchError(
+                f"adapter {name!r} was tuned on {adapter.base_name!r} ({adapter.base_fingerprint}), "
+                f"but --model {base.name!r} is {base.fingerprint}"
+            )
+    poolings = {adapter.pooling for adapter in adapters.values()}
+    if base.kind == "encoder" and len(poolings) > 1:
+        raise AdapterError("adapters with pooling 'mean' and 'first' cannot share a base graph; export them apart")
+    return next(iter(poolings), "mean")
+
+
+def standalone_graph(base: Base, adapter: Adapter) -> onnx_ir.Model:
+    if base.kind == "encoder":
+        return folded_encoder_graph(tuned_from(base, adapter))
+    graph = decoder_graph(base)
+    fold_prefix(graph, prefix_of(base, adapter))
+    return graph
+
+
+def write_graph(graph: onnx_ir.Model, path: Path, base: Base, *, single_file: bool) -> None:
+    """Weights beside the graph, where runtimes map them, or inside it."""
+    graph.producer_name, graph.producer_version = "edgetune", manifest.edgetune.__version__
+    for node in graph.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+    for value in list(graph.graph.initializers.values()):
+        if value.name and value.name.startswith("model.") and value not in graph.graph.inputs:
+            value.name = value.name.removeprefix("model.")
+    if single_file and base.parameters * 4 < SINGLE_FILE_BYTES:
+        onnx_ir.save(graph, path)
+    else:
+        onnx_ir.save(graph, path, external_data=f"{path.name}.data", size_threshold_bytes=EXTERNAL_FROM_BYTES)
+
+
+def write_adapters(folder: Path, base: Base, adapters: dict[str, Adapter]) -> None:
+    if adapters:
+        (folder / "adapters").mkdir()
+    for name, adapter in adapters.items():
+        (folder / manifest.adapter_path(name)).write_bytes(device_file(name, adapter, base))
+
+
+def tokenizer_text(base: Base) -> str:
+    """tokenizer.json without truncation and padding: the runtime decides on both."""
+    backend: Any = base.tokenizer.backend_tokenizer  # type: ignore[union-attr]
+    tokenizer = Tokenizer.from_str(backend.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer.to_str()

@@ -1,0 +1,77 @@
+"""An adapter as the device wants it: one safetensors file with its description inside."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from edgetune.adapter import Adapter, tuned_from
+from edgetune.errors import AdapterError
+from edgetune.models.attention import KeyValue
+from edgetune.models.base import Base
+from edgetune.models.forward import keys_and_values
+
+FORMAT_VERSION = 1
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def checked_name(name: str) -> str:
+    """Raises AdapterError for a name that is not safe as a file's name on every system."""
+    if not NAME.fullmatch(name):
+        raise AdapterError(f"{name!r} cannot name an adapter: use letters, digits, '.', '_' and '-' (NAME=FOLDER gives another)")
+    return name
+
+
+@torch.no_grad()
+def prefix_of(base: Base, adapter: Adapter) -> list[KeyValue]:
+    """The keys and values `[1, K, P, D]` that stand for a decoder's adapter; a prompt is run through the base once."""
+    virtual = tuned_from(base, adapter).virtual()
+    if virtual.prompt is None:
+        return [(key.detach(), value.detach()) for key, value in virtual.prefix or ()]
+    return keys_and_values(base, torch.empty(1, 0, dtype=torch.int64), virtual)
+
+
+def device_tensors(adapter: Adapter, base: Base | None) -> dict[str, Tensor]:
+    """Tensors under the graph's input names. `base` is needed for a decoder's prompt alone.
+
+    Raises:
+        AdapterError: a decoder's prompt without its base.
+    """
+    tensors = {name: x[None] if x.dim() == 3 else x for name, x in adapter.tensors.items()}
+    prompt = tensors.pop("prompt_embeds", None)
+    if prompt is None:
+        return tensors
+    if adapter.task == "classify":
+        return {"prompt_embeds": prompt[None], **tensors}
+    if base is None:
+        raise AdapterError("a decoder's prompt is turned into keys and values by its base model: give --model")
+    for i, layer in enumerate(prefix_of(base, adapter)):
+        tensors[f"past_key_values.{i}.key"], tensors[f"past_key_values.{i}.value"] = layer
+    return tensors
+
+
+def device_metadata(name: str, adapter: Adapter) -> dict[str, Any]:
+    """The adapter's description in the bundle's terms."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "task": adapter.task,
+        "method": adapter.method,
+        "base_fingerprint": adapter.base_fingerprint,
+        "virtual_tokens": adapter.virtual_tokens,
+        "positions": adapter.positions,
+        "labels": list(adapter.labels),
+        "pooling": adapter.pooling,
+        "generation": dict(adapter.generation),
+    }
+
+
+def device_file(name: str, adapter: Adapter, base: Base | None) -> bytes:
+    """What is shipped over the air."""
+    tensors = {key: x.detach().contiguous() for key, x in device_tensors(adapter, base).items()}
+    return save(tensors, metadata={"edgetune": json.dumps(device_metadata(name, adapter), ensure_ascii=False)})

@@ -1,0 +1,78 @@
+"""`bundle.json`: what a bundle holds, and the hash of each of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import edgetune
+from edgetune.models.base import Base
+
+NAME = "bundle.json"
+FORMAT, FORMAT_VERSION = "edgetune-bundle", 1
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else hashed(file)
+    return {"sha256": digest.hexdigest(), "size_bytes": path.stat().st_size}
+
+
+def hashed(file: Any) -> Any:
+    digest = hashlib.sha256()
+    for block in iter(lambda: file.read(1 << 20), b""):
+        digest.update(block)
+    return digest
+
+
+def described(base: Base, *, form: str, task: str, precision: str, pooling: str, adapters: list[str], folded: dict[str, Any] | None) -> dict[str, Any]:
+    """The manifest without its hashes."""
+    graph: dict[str, Any] = {
+        "file": "model.onnx",
+        "layers": [{"key_value_heads": x.key_value_heads, "head_size": x.head_size} for x in base.layers],
+        "hidden_size": base.hidden_size,
+        "embedding_size": base.embedding_size,
+        "vocab_size": base.vocab_size,
+        "max_positions": base.max_positions,
+    }
+    if base.kind == "encoder":
+        graph["pooling"] = pooling
+    tokenizer = base.tokenizer
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "producer": f"edgetune {edgetune.__version__}",
+        "form": form,
+        "kind": base.kind,
+        "task": task,
+        "precision": precision,
+        "base": {
+            "fingerprint": base.fingerprint,
+            "name": Path(base.name).name,
+            "model_type": base.model_type,
+            "parameters": base.parameters,
+        },
+        "graph": graph,
+        "tokenizer": {
+            "file": "tokenizer.json",
+            "pad_token_id": base.pad_token_id,
+            "bos_token_id": None if tokenizer is None else tokenizer.bos_token_id,
+            "eos_token_ids": list(base.eos_token_ids) if base.kind == "decoder" else [],
+        },
+        "adapters": {name: {"file": adapter_path(name)} for name in adapters},
+        "default_adapter": adapters[0] if adapters else None,
+        **({"standalone": folded} if folded else {}),
+    }
+
+
+def adapter_path(name: str) -> str:
+    return f"adapters/{name}.safetensors"
+
+
+def manifest_text(description: dict[str, Any], folder: Path) -> str:
+    """The description with an entry for every file below `folder`, as it is written."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME)
+    entries = {p.relative_to(folder).as_posix(): file_entry(p) for p in files}
+    return json.dumps({**description, "files": entries}, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,123 @@
+"""The bundle against torch, before it counts: the runtime that ships computes what the tuned model computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import edgetune_runtime
+import numpy as np
+import torch
+
+from edgetune.adapter import Adapter, tuned_from
+from edgetune.errors import VerificationError
+from edgetune.methods.head import LinearHead
+from edgetune.methods.tuned import Tuned
+from edgetune.models.base import Base
+
+TOLERANCE = {"fp32": 1e-4}
+"""Largest difference of logits, relative to the largest logit where that is above 1."""
+
+SAMPLE_LENGTHS = (1, 7, 23)
+TEXTS = ("Once upon a time", "What's the weather in Zürich?", "  two  spaces\nand a line; 日本語 too")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison.
+
+    Attributes:
+        what: adapter and stage, such as `intents, batch` or `base, steps`.
+        difference: largest absolute difference of logits.
+        scale: largest absolute logit of torch, at least 1.
+    """
+
+    what: str
+    difference: float
+    scale: float
+
+    def holds(self, tolerance: float) -> bool:
+        return self.difference <= tolerance * self.scale
+
+
+def compared(what: str, expected: np.ndarray, got: np.ndarray) -> Check:
+    if expected.shape != got.shape:
+        raise VerificationError(f"{what}: the bundle gives logits of shape {got.shape}, torch {expected.shape}")
+    difference = float(np.abs(expected - got).max()) if expected.size else 0.0
+    return Check(what, difference if np.isfinite(got).all() else float("inf"), max(1.0, float(np.abs(expected).max())))
+
+
+def sample_rows(base: Base, virtual_tokens: int) -> list[list[int]]:
+    """Rows of mixed lengths from the middle of the vocabulary, the same for every export."""
+    room = (base.max_positions or 10**9) - virtual_tokens
+    rng = np.random.default_rng(0)
+    return [rng.integers(base.vocab_size // 4, base.vocab_size // 2, min(t, room)).tolist() for t in SAMPLE_LENGTHS]
+
+
+def padded(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Right-padded ids and mask, `[B, T]`."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
+    return ids, torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+
+
+@torch.no_grad()
+def encoder_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str) -> Iterator[Check]:
+    rows = sample_rows(tuned.base, tuned.virtual().length)
+    ids, mask = padded(rows, tuned.base.pad_token_id)
+    expected = tuned.class_logits(ids, mask).numpy()
+    yield compared(f"{name}, batch of mixed lengths", expected, model.class_logits(rows, adapter=name))
+    yield compared(f"{name}, one row", expected[:1], model.class_logits(rows[:1], adapter=name))
+
+
+@torch.no_grad()
+def decoder_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str | None) -> Iterator[Check]:
+    """The prompt at once, and in steps of one token over the cache."""
+    named = name or "base"
+    for row in sample_rows(tuned.base, tuned.virtual().length)[1:]:
+        ids, mask = padded([row], tuned.base.pad_token_id)
+        expected = tuned.token_logits(ids, mask, mask.bool()).numpy()
+        yield compared(f"{named}, prefill of {len(row)}", expected, model.logits(row, adapter=name, keep=0))
+        yield compared(f"{named}, steps of 1", expected[1:], model.step_logits(row, adapter=name)[1:])
+
+
+def untuned(base: Base) -> Tuned:
+    """The base alone; an encoder with a head that reads its first hidden units."""
+    if base.kind == "decoder":
+        return Tuned(base, None)
+    head = LinearHead(base.hidden_size, 2)
+    torch.nn.init.eye_(head.weight)
+    return Tuned(base, None, head)
+
+
+def token_checks(model: edgetune_runtime.Model, base: Base) -> None:
+    """Raises VerificationError where the runtime's tokenizer and the one of training part ways."""
+    assert base.tokenizer is not None
+    for text in TEXTS:
+        expected, got = list(base.tokenizer(text).input_ids), list(model.tokenizer.encode(text))
+        if expected != got:
+            raise VerificationError(f"tokenizer.json encodes {text!r} as {got}, training as {expected}")
+
+
+def verified(folder: Path, base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str = "fp32") -> list[Check]:
+    """Every adapter's checks.
+
+    Raises:
+        VerificationError: one is above the precision's tolerance; names it and the difference.
+    """
+    model = edgetune_runtime.load(folder)
+    token_checks(model, base)
+    checks: list[Check] = []
+    for name, adapter in adapters.items():
+        tuned = tuned_from(base, adapter)
+        checks += encoder_checks(model, tuned, name) if base.kind == "encoder" else decoder_checks(model, tuned, name)
+    if base.kind == "decoder" and not standalone:
+        checks += decoder_checks(model, untuned(base), None)
+    for check in checks:
+        if not check.holds(TOLERANCE[precision]):
+            raise VerificationError(
+                f"{check.what}: ONNX Runtime and torch differ by {check.difference:.1e} where logits reach {check.scale:.1f}; "
+                f"at most {TOLERANCE[precision]:.0e} of that is allowed. No bundle was written"
+            )
+    return checks

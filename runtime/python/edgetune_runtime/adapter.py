@@ -1,0 +1,151 @@
+"""An adapter file, read and checked against the base that it is to run on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from .adapter_metadata import AdapterMetadata, metadata_from
+from .checked import Fields
+from .errors import AdapterError, BaseMismatchError
+from .manifest import Manifest
+from .results import AdapterInfo
+
+METADATA_KEY = "edgetune"
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """One task's tensors, float32 and contiguous, ready to be fed."""
+
+    info: AdapterInfo
+    metadata: AdapterMetadata
+    past: tuple[np.ndarray, ...]
+    """Keys and values of the virtual tokens, layer by layer, key before value: 2·L of [1, K, P, D]; empty if there are none."""
+    prompt: np.ndarray | None = None
+    """[1, P, H], encoders only."""
+    head_weight: np.ndarray | None = None
+    """[C, H], classifiers only."""
+    head_bias: np.ndarray | None = None
+    """[C], classifiers only."""
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Virtual tokens that are keys and values."""
+        return self.past[0].shape[2] if self.past else 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Virtual tokens that are embeddings."""
+        return 0 if self.prompt is None else self.prompt.shape[1]
+
+
+def info_from(metadata: AdapterMetadata, name: str, size_bytes: int) -> AdapterInfo:
+    """What a user sees of an adapter."""
+    return AdapterInfo(name, metadata.task, metadata.method, metadata.virtual_tokens, metadata.labels, size_bytes)
+
+
+def folded_adapter(metadata: AdapterMetadata) -> Adapter:
+    """The adapter of a standalone graph: it has no tensors of its own."""
+    return Adapter(info_from(metadata, metadata.name, 0), metadata, ())
+
+
+def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Adapter:
+    """The adapter in the `.safetensors` file at `path`, called `name` or by the name in its metadata.
+
+    Raises BaseMismatchError if it was tuned on another base than the manifest's, and AdapterError if the file is
+    missing, broken or of an unknown version, or if its task or its shapes are not those of the graph.
+    """
+    metadata, tensors = _read(path)
+    _check_fit(path, metadata, manifest)
+    past = _past_from(path, tensors, manifest)
+    prompt = _taken(path, tensors, "prompt_embeds", (1, None, manifest.graph.hidden_size), required=False)
+    if manifest.kind == "decoder" and prompt is not None:
+        raise AdapterError(f"{path}: holds `prompt_embeds`, which a decoder cannot take. Export the adapter again.")
+    weight = bias = None
+    if manifest.task == "classify":
+        classes = len(metadata.labels)
+        if not classes:
+            raise AdapterError(f"{path}: a classifier without labels. Export the adapter again.")
+        weight = _taken(path, tensors, "head.weight", (classes, manifest.graph.hidden_size))
+        bias = _taken(path, tensors, "head.bias", (classes,))
+    info = info_from(metadata, metadata.name if name is None else name, path.stat().st_size)
+    adapter = Adapter(info, metadata, past, prompt, weight, bias)
+    held = adapter.prefix_tokens + adapter.prompt_tokens
+    if held != metadata.virtual_tokens:
+        raise AdapterError(
+            f"{path}: says it has {metadata.virtual_tokens} virtual tokens and holds tensors of {held}. Export it again."
+        )
+    return adapter
+
+
+def _read(path: Path) -> tuple[AdapterMetadata, dict[str, np.ndarray]]:
+    if not path.is_file():
+        raise AdapterError(f"{path}: no such file. Pass the path of one adapter's .safetensors.")
+    try:
+        with safe_open(str(path), framework="np") as file:
+            text = (file.metadata() or {}).get(METADATA_KEY)
+            tensors: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        raise AdapterError(f"{path}: is not a whole safetensors file of numbers ({error}). Copy it again.") from None
+    if text is None:
+        raise AdapterError(f"{path}: has no `{METADATA_KEY}` metadata, so it is no adapter of edgetune. Export it with edgetune.")
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise AdapterError(f"{path}: its `{METADATA_KEY}` metadata is not JSON ({error}). Export it again.") from None
+    if not isinstance(data, dict):
+        raise AdapterError(f"{path}: its `{METADATA_KEY}` metadata is not an object. Export it again.")
+    return metadata_from(Fields(data, f"{path}: {METADATA_KEY}", AdapterError)), tensors
+
+
+def _check_fit(path: Path, metadata: AdapterMetadata, manifest: Manifest) -> None:
+    if metadata.base_fingerprint != manifest.base.fingerprint:
+        raise BaseMismatchError(
+            f"{path}: was tuned on the base {metadata.base_fingerprint}, and this bundle holds {manifest.base.fingerprint} "
+            f"({manifest.base.name}). Use the bundle of that base, or tune the task on this one."
+        )
+    if metadata.task != manifest.task:
+        raise AdapterError(f"{path}: is for the task {metadata.task!r}, and this bundle is for {manifest.task!r}. Use another bundle.")
+    if manifest.kind == "encoder" and metadata.pooling != manifest.graph.pooling:
+        raise AdapterError(
+            f"{path}: was tuned with the pooling {metadata.pooling!r}, and this graph has {manifest.graph.pooling!r}. "
+            "Export the adapter with its own base graph."
+        )
+
+
+def _past_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) -> tuple[np.ndarray, ...]:
+    """Keys and values of every layer, all of one length, or none at all."""
+    names = [f"past_key_values.{i}.{part}" for i in range(len(manifest.graph.layers)) for part in ("key", "value")]
+    present = [name for name in tensors if name.startswith("past_key_values.")]
+    if not present:
+        return ()
+    if extra := sorted(set(present) - set(names)):
+        raise AdapterError(f"{path}: holds `{extra[0]}`, and the base has {len(manifest.graph.layers)} layers. It is of another base.")
+    length = None
+    past = []
+    for i, name in enumerate(names):
+        layer = manifest.graph.layers[i // 2]
+        past.append(_taken(path, tensors, name, (1, layer.key_value_heads, length, layer.head_size)))
+        length = past[-1].shape[2]
+    return tuple(past)
+
+
+def _taken(path: Path, tensors: dict[str, np.ndarray], name: str, shape: tuple[int | None, ...], required: bool = True) -> Any:
+    """The tensor as contiguous float32, after its shape is checked; None stands for any length."""
+    if name not in tensors:
+        if not required:
+            return None
+        raise AdapterError(f"{path}: lacks the tensor `{name}`. Export the adapter again.")
+    tensor = tensors[name]
+    if tensor.dtype not in (np.float32, np.float16):
+        raise AdapterError(f"{path}: `{name}` is {tensor.dtype}, and float32 or float16 is read. Export it again.")
+    if tensor.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, tensor.shape)):
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        raise AdapterError(f"{path}: `{name}` has the shape {list(tensor.shape)}, and [{wanted}] fits this base and its labels.")
+    return np.ascontiguousarray(tensor, np.float32)

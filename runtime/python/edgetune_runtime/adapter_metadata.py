@@ -1,0 +1,70 @@
+"""What an adapter says about itself: the JSON beside its tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .checked import Fields
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class GenerationDefaults:
+    """What a task sets where a call leaves an option out; None: the runtime's own default."""
+
+    max_new_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+
+
+@dataclass(frozen=True)
+class AdapterMetadata:
+    """The `edgetune` key of an adapter's safetensors metadata, format version 1."""
+
+    name: str
+    task: str
+    method: str
+    base_fingerprint: str
+    virtual_tokens: int
+    """P."""
+    labels: tuple[str, ...]
+    pooling: str | None
+    generation: GenerationDefaults
+
+
+def metadata_from(fields: Fields) -> AdapterMetadata:
+    """The metadata in `fields`; raises their error for an unknown version or a field of the wrong type."""
+    fields.exactly("format_version", FORMAT_VERSION)
+    if fields.data.get("positions", "after_virtual") != "after_virtual":
+        raise fields.fail("positions", "'after_virtual' (a newer runtime may know others)")
+    labels = tuple(fields.texts("labels"))
+    if len(set(labels)) != len(labels):
+        raise fields.fail("labels", "a list without repetitions")
+    return AdapterMetadata(
+        name=fields.text("name"),
+        task=fields.text("task"),
+        method=fields.text("method"),
+        base_fingerprint=fields.text("base_fingerprint"),
+        virtual_tokens=fields.whole("virtual_tokens"),
+        labels=labels,
+        pooling=fields.optional_text("pooling"),
+        generation=_generation_from(fields),
+    )
+
+
+def _generation_from(fields: Fields) -> GenerationDefaults:
+    if fields.data.get("generation") is None:
+        return GenerationDefaults()
+    given = fields.object("generation")
+    stop = given.data.get("stop")
+    return GenerationDefaults(
+        max_new_tokens=given.optional_whole("max_new_tokens"),
+        # one string is as good as a list of one
+        stop=None if stop is None else (stop,) if isinstance(stop, str) else tuple(given.texts("stop")),
+        temperature=given.optional_number("temperature"),
+        top_k=given.optional_whole("top_k"),
+        top_p=given.optional_number("top_p"),
+    )

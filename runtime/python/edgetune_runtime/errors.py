@@ -1,0 +1,33 @@
+"""Errors that say what happened, where, and what to do next; each is also an error of Python's own family."""
+
+
+class EdgetuneError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class BundleError(EdgetuneError, ValueError):
+    """A folder that is not a whole bundle of a known version; names the file."""
+
+
+class AdapterError(EdgetuneError, LookupError):
+    """An adapter that is not there, is there already, or does not fit the graph."""
+
+
+class BaseMismatchError(AdapterError):
+    """An adapter that was tuned on another base; names both fingerprints."""
+
+
+class ContextLengthError(EdgetuneError, ValueError):
+    """More positions are asked for than the base can hold; names the numbers."""
+
+
+class TaskError(EdgetuneError, TypeError):
+    """A bundle was asked for a task that it was not made for."""
+
+
+class InputError(EdgetuneError, TypeError):
+    """A text that is neither a string nor token ids of the base's vocabulary."""
+
+
+class OptionError(EdgetuneError, ValueError):
+    """An option outside its range, such as a negative temperature."""

@@ -1,0 +1,225 @@
+"""`bundle.json`, read and checked: the manifest of a bundle, as frozen values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import MappingProxyType
+from typing import Any, Literal, cast
+
+from .adapter_metadata import AdapterMetadata, metadata_from
+from .checked import Fields
+from .errors import BundleError
+
+FORMAT = "edgetune-bundle"
+FORMAT_VERSION = 1
+FILE_NAME = "bundle.json"
+READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Shape of one layer's keys and values."""
+
+    key_value_heads: int
+    """K."""
+    head_size: int
+    """D."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a runtime must know of the ONNX graph."""
+
+    file: str
+    layers: tuple[Layer, ...]
+    hidden_size: int
+    """H."""
+    vocab_size: int
+    """V."""
+    max_positions: int | None
+    """The most positions, virtual tokens and text together; None: no limit."""
+    pooling: str | None
+    """Encoders: `"mean"` or `"first"`."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The frozen model that the graph was exported from."""
+
+    fingerprint: str
+    name: str
+    model_type: str
+    parameters: int
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """Where the tokenizer is, and the ids that have a role."""
+
+    file: str
+    pad_token_id: int | None
+    bos_token_id: int | None
+    eos_token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What a file must be."""
+
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A bundle's manifest, format version 1 (see `runtime/BUNDLE.md`)."""
+
+    producer: str
+    form: Literal["shared", "standalone"]
+    kind: Literal["encoder", "decoder"]
+    task: Literal["classify", "generate"]
+    precision: str
+    base: Base
+    graph: Graph
+    tokenizer: TokenizerFiles
+    adapters: Mapping[str, str]
+    """Name → file, in the manifest's order."""
+    default_adapter: str | None
+    standalone: AdapterMetadata | None
+    """The folded adapter, in the standalone form."""
+    files: Mapping[str, FileEntry]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the bundle in `folder`. The files that it lists are not touched.
+
+    Raises BundleError if the folder or its manifest is missing, broken or of an unknown version.
+    """
+    if not folder.exists():
+        raise BundleError(f"{folder}: no such folder. Pass the folder that holds {FILE_NAME}.")
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: is a file, and a bundle is a folder. Unpack an archive first.")
+    path = folder / FILE_NAME
+    try:
+        data = json.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{folder}: holds no {FILE_NAME}, so it is no bundle. Make one with `edgetune export`.") from None
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: is not whole JSON ({error}). Copy or export the bundle again.") from None
+    if not isinstance(data, dict):
+        raise BundleError(f"{path}: holds {type(data).__name__} where an object was expected. Export the bundle again.")
+    return manifest_from(data, str(path))
+
+
+def manifest_from(data: dict[str, Any], where: str) -> Manifest:
+    """The manifest in `data`, an already decoded JSON object. `where` is named in errors (BundleError)."""
+    top = Fields(data, where, BundleError)
+    top.exactly("format", FORMAT)
+    top.exactly("format_version", FORMAT_VERSION)
+    form = top.one_of("form", ("shared", "standalone"))
+    kind = top.one_of("kind", ("encoder", "decoder"))
+    task = top.one_of("task", ("classify", "generate"))
+    if (kind, task) not in {("encoder", "classify"), ("decoder", "generate")}:
+        raise BundleError(f"{where}: an {kind} for the task {task!r} is not known to this runtime. Update edgetune-runtime.")
+    base, tokenizer = top.object("base"), top.object("tokenizer")
+    files = _files_from(top)
+    graph = _graph_from(top.object("graph"))
+    adapters = {name: _listed(value.text("file"), files, where) for name, value in top.objects("adapters")}
+    manifest = Manifest(
+        producer=top.text("producer", ""),
+        form=cast(Literal["shared", "standalone"], form),
+        kind=cast(Literal["encoder", "decoder"], kind),
+        task=cast(Literal["classify", "generate"], task),
+        precision=top.text("precision"),
+        base=Base(base.text("fingerprint"), base.text("name", ""), base.text("model_type", ""), base.whole("parameters", 0)),
+        graph=graph,
+        tokenizer=TokenizerFiles(
+            file=_listed(tokenizer.text("file"), files, where),
+            pad_token_id=tokenizer.optional_whole("pad_token_id"),
+            bos_token_id=tokenizer.optional_whole("bos_token_id"),
+            eos_token_ids=tuple(tokenizer.wholes("eos_token_ids")),
+        ),
+        adapters=MappingProxyType(adapters),
+        default_adapter=top.optional_text("default_adapter"),
+        standalone=metadata_from(top.object("standalone")) if form == "standalone" else None,
+        files=MappingProxyType(files),
+    )
+    _listed(graph.file, files, where)
+    known = {manifest.standalone.name} if manifest.standalone else set(adapters)
+    if manifest.default_adapter is not None and manifest.default_adapter not in known:
+        raise BundleError(f"{where}: the default adapter {manifest.default_adapter!r} is not one of {sorted(known)}. Export again.")
+    return manifest
+
+
+def check_files(folder: Path, files: Mapping[str, FileEntry], *, verify: bool = True) -> None:
+    """Every file of `files` is in `folder` with its size and, if `verify`, its SHA-256; raises BundleError if not."""
+    for name, entry in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"{path}: is listed in {FILE_NAME} but missing. Copy or export the bundle again.")
+        size_bytes = path.stat().st_size
+        if size_bytes != entry.size_bytes:
+            raise BundleError(
+                f"{path}: has {size_bytes} bytes where {FILE_NAME} lists {entry.size_bytes}: the copy is not whole, "
+                "or the file was altered. Copy or export the bundle again."
+            )
+        if verify and sha256_of(path) != entry.sha256:
+            raise BundleError(
+                f"{path}: its SHA-256 is not the one in {FILE_NAME}: the file was altered. Copy or export the bundle again."
+            )
+
+
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256, in hexadecimal; raises BundleError if it cannot be read."""
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(READ_BYTES))
+    try:
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                digest.update(buffer[:count])
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
+    return digest.hexdigest()
+
+
+def _graph_from(graph: Fields) -> Graph:
+    layers = tuple(Layer(x.positive("key_value_heads"), x.positive("head_size")) for x in graph.list_of_objects("layers"))
+    max_positions = graph.optional_whole("max_positions")
+    return Graph(
+        file=graph.text("file"),
+        layers=layers,
+        hidden_size=graph.positive("hidden_size"),
+        vocab_size=graph.positive("vocab_size"),
+        max_positions=max_positions,
+        pooling=graph.optional_text("pooling"),
+    )
+
+
+def _files_from(top: Fields) -> dict[str, FileEntry]:
+    files: dict[str, FileEntry] = {}
+    for name, entry in top.objects("files"):
+        if not _stays_inside(name):
+            raise BundleError(
+                f"{top.where}: lists the file {name!r}, which is not a plain path inside the bundle. "
+                "Do not use this bundle unless you made it; export it again."
+            )
+        files[name] = FileEntry(entry.text("sha256").lower(), entry.whole("size_bytes"))
+    return files
+
+
+def _stays_inside(name: str) -> bool:
+    """A relative POSIX path without `..`, and none that Windows reads as a drive or a root."""
+    path = PurePosixPath(name)
+    plain = bool(path.parts) and "\\" not in name and "\0" not in name
+    return plain and not path.is_absolute() and ".." not in path.parts and not PureWindowsPath(name).drive
+
+
+def _listed(name: str, files: Mapping[str, FileEntry], where: str) -> str:
+    if name not in files:
+        raise BundleError(f"{where}: names the file {name!r} but does not list it under `files`. Export the bundle again.")
+    return name

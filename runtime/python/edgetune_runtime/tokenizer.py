@@ -1,0 +1,82 @@
+"""Text to token ids and back, over a `tokenizer.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import BundleError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+Text = str | tuple[str, str]
+"""A text, or a text and its pair."""
+
+
+class Tokenizer:
+    """A tokenizer that never pads, and truncates only where a call says so. Safe to share between threads."""
+
+    def __init__(self, inner: tokenizers.Tokenizer):
+        # what the file stores for training would silently cut or pad every text
+        inner.no_truncation()
+        inner.no_padding()
+        self._inner = inner
+
+    def encode(self, text: Text, max_tokens: int | None = None) -> tuple[list[int], int]:
+        """Token ids with the special tokens, at most `max_tokens` of them, and how many there were before the cut.
+
+        A cut takes the text's last tokens and keeps the special tokens behind it; of a pair, the longer is cut first.
+        """
+        first, pair = (readable(text), None) if isinstance(text, str) else (readable(text[0]), readable(text[1]))
+        ids = self._inner.encode(first, pair).ids
+        if max_tokens is None or len(ids) <= max_tokens:
+            return ids, len(ids)
+        return self._truncated(first, pair, max_tokens), len(ids)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of `token_ids`, without special tokens."""
+        return self._inner.decode(token_ids, skip_special_tokens=True)
+
+    def _truncated(self, first: str, pair: str | None, max_tokens: int) -> list[int]:
+        a = self._inner.encode(first, add_special_tokens=False)
+        b = None if pair is None else self._inner.encode(pair, add_special_tokens=False)
+        room = max(max_tokens - self._inner.num_special_tokens_to_add(b is not None), 0)
+        if b is None:
+            a.truncate(min(room, len(a)))
+        else:
+            keep_a, keep_b = longest_first(len(a), len(b), room)
+            a.truncate(keep_a)
+            b.truncate(keep_b)
+        return self._inner.post_process(a, b, add_special_tokens=True).ids
+
+
+def longest_first(a: int, b: int, room: int) -> tuple[int, int]:
+    """How many tokens of a pair stay, cut from the longer one first, as the tokenizers library does it."""
+    if a + b <= room:
+        return a, b
+    short = min(a, b)
+    if 2 * short <= room:
+        return (short, room - short) if a <= b else (room - short, short)
+    half = room // 2
+    return (half, room - half) if a <= b else (room - half, half)
+
+
+def readable(text: str) -> str:
+    """`text`, with lone surrogates, which no UTF-8 can hold, as U+FFFD; pairs of them become their character."""
+    try:
+        text.encode("utf-8")
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in the file at `path`; raises BundleError if it is none."""
+    import tokenizers
+
+    try:
+        return Tokenizer(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
+    except Exception as error:  # the library raises bare Exception
+        raise BundleError(f"{path}: is not a tokenizer that this version can read ({error}). Update `tokenizers`.") from None
