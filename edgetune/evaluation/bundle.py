@@ -9,6 +9,7 @@ from pathlib import Path
 
 import edgetune_runtime
 import numpy as np
+from tokenizers import Tokenizer
 
 from edgetune.data.labels import label_ids
 from edgetune.data.rows import Conversation, read_rows
@@ -31,7 +32,7 @@ def evaluate_bundle(
     if model.task == "classify":
         metrics = classified(model, name, data, columns)
     else:
-        metrics = generated(model, name, data, columns)
+        metrics = generated(Path(path), model, name, data, columns)
     metrics["rows_per_second"] = metrics["rows"] / (time.perf_counter() - began)
     return metrics
 
@@ -52,16 +53,18 @@ def classified(
 
 
 def generated(
-    model: edgetune_runtime.Model, name: str | None, data: str | Path, columns: Mapping[str, str] | None
+    path: Path, model: edgetune_runtime.Model, name: str | None, data: str | Path, columns: Mapping[str, str] | None
 ) -> dict[str, float]:
     """Loss per completion token, an end token behind each completion, as in training."""
     rows = read_rows(data, task="generate", columns=columns)
+    tokenizer = Tokenizer.from_file(str(path / model.manifest.tokenizer.file))
+    ends = list(model.manifest.tokenizer.eos_token_ids[:1])
     total, count = 0.0, 0
     for row in rows:
         if isinstance(row, Conversation):
             raise DataError(f"{data}:{row.line}: chats need the model's template; evaluate them with --model and --adapter")
-        prompt = model.tokenizer.encode(row.prompt)
-        completion = [*model.tokenizer.encode(row.completion, add_special_tokens=False), *model.eos_token_ids[:1]]
+        prompt = tokenizer.encode(row.prompt).ids
+        completion = tokenizer.encode(row.completion, add_special_tokens=False).ids + ends
         logits = model.logits([*prompt, *completion], adapter=name, keep=len(completion) + 1)[:-1].astype(np.float64)
         peak = logits.max(-1)
         normaliser = peak + np.log(np.exp(logits - peak[:, None]).sum(-1))

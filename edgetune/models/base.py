@@ -40,7 +40,7 @@ class Base:
         layers: shapes of keys and values, in the order in which layers attend.
         hidden_size: H of the last layer, which a classifier's head reads.
         position_offset: what the family adds to positions before it looks them up; None if it takes no positions.
-        takes_token_types: whether its forward takes `token_type_ids`.
+        takes_token_types: whether it embeds token types; GPT-2 takes them too, but looks them up as words.
         separator: id of the token after which a second text begins; None where pairs are not told apart.
         max_positions: virtual tokens and text together; None where the configuration sets no limit.
     """
@@ -159,7 +159,7 @@ def base_from(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None,
         layers=layers,
         hidden_size=hidden(model, ids).shape[-1],
         position_offset=probed_position_offset(model, ids) if "position_ids" in parameters else None,
-        takes_token_types="token_type_ids" in parameters,
+        takes_token_types="token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 0) > 0,
         separator=pair_separator(model, tokenizer),
     )
     wanted = {"classify": "encoder", "generate": "decoder"}[task]

@@ -50,7 +50,7 @@ class ExportReport:
 
 
 @contextmanager
-def export_report() -> Iterator[ExportReport]:
-    console = Console(stderr=True)
+def export_report(console: Console | None = None) -> Iterator[ExportReport]:
+    console = console or Console(stderr=True)
     with console.status("loading") as status:
         yield ExportReport(console, status)

@@ -49,8 +49,8 @@ class TrainingReport:
 
 
 @contextmanager
-def training_report(config: TrainConfig) -> Iterator[TrainingReport]:
-    console = Console(stderr=True)
+def training_report(config: TrainConfig, console: Console | None = None) -> Iterator[TrainingReport]:
+    console = console or Console(stderr=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,13 @@ class Adapter:
     info: AdapterInfo
     metadata: AdapterMetadata
     past: tuple[np.ndarray, ...]
-    """Keys and values of the virtual tokens, layer by layer, key before value: 2·L of [1, K, P, D]; empty if there are none."""
+    """Keys and values of the virtual tokens, layer by layer, key before value: 2·L of [1, K, P, D], or empty."""
     prompt: np.ndarray | None = None
-    """[1, P, H], encoders only."""
-    head_weight: np.ndarray | None = None
-    """[C, H], classifiers only."""
-    head_bias: np.ndarray | None = None
-    """[C], classifiers only."""
+    """[1, P, E], encoders only; E is the manifest's `embedding_size`."""
+    head_weight: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    """[C, H]; C is 0 unless it classifies."""
+    head_bias: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    """[C]."""
 
     @property
     def prefix_tokens(self) -> int:
@@ -64,22 +64,21 @@ def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Ada
     metadata, tensors = _read(path)
     _check_fit(path, metadata, manifest)
     past = _past_from(path, tensors, manifest)
-    prompt = _taken(path, tensors, "prompt_embeds", (1, None, manifest.graph.hidden_size), required=False)
+    prompt = _taken(path, tensors, "prompt_embeds", (1, None, manifest.graph.embedding_size), required=False)
     if manifest.kind == "decoder" and prompt is not None:
         raise AdapterError(f"{path}: holds `prompt_embeds`, which a decoder cannot take. Export the adapter again.")
-    weight = bias = None
+    info = info_from(metadata, metadata.name if name is None else name, path.stat().st_size)
+    adapter = Adapter(info, metadata, past, prompt)
     if manifest.task == "classify":
         classes = len(metadata.labels)
         if not classes:
             raise AdapterError(f"{path}: a classifier without labels. Export the adapter again.")
         weight = _taken(path, tensors, "head.weight", (classes, manifest.graph.hidden_size))
-        bias = _taken(path, tensors, "head.bias", (classes,))
-    info = info_from(metadata, metadata.name if name is None else name, path.stat().st_size)
-    adapter = Adapter(info, metadata, past, prompt, weight, bias)
+        adapter = replace(adapter, head_weight=weight, head_bias=_taken(path, tensors, "head.bias", (classes,)))
     held = adapter.prefix_tokens + adapter.prompt_tokens
     if held != metadata.virtual_tokens:
         raise AdapterError(
-            f"{path}: says it has {metadata.virtual_tokens} virtual tokens and holds tensors of {held}. Export it again."
+            f"{path}: says {metadata.virtual_tokens} virtual tokens, and its tensors hold {held}. Export it again."
         )
     return adapter
 
@@ -94,7 +93,9 @@ def _read(path: Path) -> tuple[AdapterMetadata, dict[str, np.ndarray]]:
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise AdapterError(f"{path}: is not a whole safetensors file of numbers ({error}). Copy it again.") from None
     if text is None:
-        raise AdapterError(f"{path}: has no `{METADATA_KEY}` metadata, so it is no adapter of edgetune. Export it with edgetune.")
+        raise AdapterError(
+            f"{path}: has no `{METADATA_KEY}` metadata, so it is no adapter of edgetune. Export it with edgetune."
+        )
     try:
         data = json.loads(text)
     except ValueError as error:
@@ -107,11 +108,13 @@ def _read(path: Path) -> tuple[AdapterMetadata, dict[str, np.ndarray]]:
 def _check_fit(path: Path, metadata: AdapterMetadata, manifest: Manifest) -> None:
     if metadata.base_fingerprint != manifest.base.fingerprint:
         raise BaseMismatchError(
-            f"{path}: was tuned on the base {metadata.base_fingerprint}, and this bundle holds {manifest.base.fingerprint} "
-            f"({manifest.base.name}). Use the bundle of that base, or tune the task on this one."
+            f"{path}: was tuned on the base {metadata.base_fingerprint}, and this bundle holds "
+            f"{manifest.base.fingerprint} ({manifest.base.name}). Use that base, or tune the task on this one."
         )
     if metadata.task != manifest.task:
-        raise AdapterError(f"{path}: is for the task {metadata.task!r}, and this bundle is for {manifest.task!r}. Use another bundle.")
+        raise AdapterError(
+            f"{path}: is for the task {metadata.task!r}, and this bundle is for {manifest.task!r}. Use another."
+        )
     if manifest.kind == "encoder" and metadata.pooling != manifest.graph.pooling:
         raise AdapterError(
             f"{path}: was tuned with the pooling {metadata.pooling!r}, and this graph has {manifest.graph.pooling!r}. "
@@ -126,7 +129,9 @@ def _past_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) -
     if not present:
         return ()
     if extra := sorted(set(present) - set(names)):
-        raise AdapterError(f"{path}: holds `{extra[0]}`, and the base has {len(manifest.graph.layers)} layers. It is of another base.")
+        raise AdapterError(
+            f"{path}: holds `{extra[0]}`, and the base has {len(manifest.graph.layers)} layers. It is of another base."
+        )
     length = None
     past = []
     for i, name in enumerate(names):
@@ -136,7 +141,9 @@ def _past_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) -
     return tuple(past)
 
 
-def _taken(path: Path, tensors: dict[str, np.ndarray], name: str, shape: tuple[int | None, ...], required: bool = True) -> Any:
+def _taken(
+    path: Path, tensors: dict[str, np.ndarray], name: str, shape: tuple[int | None, ...], required: bool = True
+) -> Any:
     """The tensor as contiguous float32, after its shape is checked; None stands for any length."""
     if name not in tensors:
         if not required:
@@ -147,5 +154,7 @@ def _taken(path: Path, tensors: dict[str, np.ndarray], name: str, shape: tuple[i
         raise AdapterError(f"{path}: `{name}` is {tensor.dtype}, and float32 or float16 is read. Export it again.")
     if tensor.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, tensor.shape)):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise AdapterError(f"{path}: `{name}` has the shape {list(tensor.shape)}, and [{wanted}] fits this base and its labels.")
+        raise AdapterError(
+            f"{path}: `{name}` has the shape {list(tensor.shape)}, and [{wanted}] fits this base and its labels."
+        )
     return np.ascontiguousarray(tensor, np.float32)

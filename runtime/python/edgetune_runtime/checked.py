@@ -87,7 +87,9 @@ class Fields:
         """A list of whole numbers; empty where it is null or absent."""
         found = self.data.get(key)
         found = [] if found is None else found
-        if not isinstance(found, list) or not all(isinstance(x, int) and not isinstance(x, bool) and x >= 0 for x in found):
+        if not isinstance(found, list) or not all(
+            isinstance(x, int) and not isinstance(x, bool) and x >= 0 for x in found
+        ):
             raise self.fail(key, "a list of whole numbers")
         return found
 

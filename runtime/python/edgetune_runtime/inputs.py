@@ -14,6 +14,13 @@ Row = str | tuple[str, str] | np.ndarray
 """One text: a string, a pair of strings, or token ids [T]."""
 
 
+OneText = str | tuple[str, str] | Sequence[int] | np.ndarray
+"""What a caller may pass as one text. A [B, T] array is a list of B."""
+
+ManyTexts = list[str] | list[tuple[str, str]] | list[list[int]] | list[np.ndarray]
+"""What a caller may pass as a batch; its texts may be of different kinds."""
+
+
 class Default:
     """The type of `DEFAULT`."""
 
@@ -59,10 +66,14 @@ def checked_token_ids(token_ids: Any, vocab_size: int, where: str) -> np.ndarray
     if ids.size == 0:
         return np.empty(0, np.int64)
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
-        raise InputError(f"{where}: token ids of the shape {list(ids.shape)} and type {ids.dtype}. Pass whole numbers, [T].")
+        raise InputError(
+            f"{where}: token ids of the shape {list(ids.shape)} and type {ids.dtype}. Pass whole numbers, [T]."
+        )
     wrong = np.flatnonzero((ids < 0) | (ids >= vocab_size))
     if wrong.size:
-        raise InputError(f"{where}: token id {ids[wrong[0]]} at {wrong[0]} is not of the vocabulary of {vocab_size}. Check the tokenizer.")
+        raise InputError(
+            f"{where}: token id {ids[wrong[0]]} is not of the vocabulary of {vocab_size}. Check the tokenizer."
+        )
     return ids.astype(np.int64)
 
 
@@ -72,7 +83,10 @@ def _row_from(text: Any, where: str, pairs: bool) -> Row:
     if isinstance(text, tuple) and any(isinstance(part, str) for part in text):
         if pairs and len(text) == 2 and all(isinstance(part, str) for part in text):
             return text  # type: ignore[return-value]
-        raise InputError(f"{where} is {_described(text)}. " + ("A pair is two strings." if pairs else "Only a classifier takes pairs."))
+        raise InputError(
+            f"{where} is {_described(text)}. "
+            + ("A pair is two strings." if pairs else "Only a classifier takes pairs.")
+        )
     if _is_token_ids(text) or (isinstance(text, (list, tuple)) and len(text) == 0):
         return np.asarray(text, None if len(text) else np.int64)
     raise InputError(f"{where} is {_described(text)}. Pass a string or token ids.")

@@ -38,6 +38,8 @@ class Graph:
     layers: tuple[Layer, ...]
     hidden_size: int
     """H."""
+    embedding_size: int
+    """Width of a prompt's vectors: H but for families such as ALBERT."""
     vocab_size: int
     """V."""
     max_positions: int | None
@@ -107,7 +109,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         data = json.loads(path.read_bytes().decode("utf-8"))
     except FileNotFoundError:
-        raise BundleError(f"{folder}: holds no {FILE_NAME}, so it is no bundle. Make one with `edgetune export`.") from None
+        raise BundleError(
+            f"{folder}: holds no {FILE_NAME}, so it is no bundle. Make one with `edgetune export`."
+        ) from None
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
     except (ValueError, RecursionError) as error:
@@ -126,7 +130,9 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
     kind = top.one_of("kind", ("encoder", "decoder"))
     task = top.one_of("task", ("classify", "generate"))
     if (kind, task) not in {("encoder", "classify"), ("decoder", "generate")}:
-        raise BundleError(f"{where}: an {kind} for the task {task!r} is not known to this runtime. Update edgetune-runtime.")
+        raise BundleError(
+            f"{where}: an {kind} for the task {task!r} is not known to this runtime. Update edgetune-runtime."
+        )
     base, tokenizer = top.object("base"), top.object("tokenizer")
     files = _files_from(top)
     graph = _graph_from(top.object("graph"))
@@ -137,7 +143,9 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
         kind=cast(Literal["encoder", "decoder"], kind),
         task=cast(Literal["classify", "generate"], task),
         precision=top.text("precision"),
-        base=Base(base.text("fingerprint"), base.text("name", ""), base.text("model_type", ""), base.whole("parameters", 0)),
+        base=Base(
+            base.text("fingerprint"), base.text("name", ""), base.text("model_type", ""), base.whole("parameters", 0)
+        ),
         graph=graph,
         tokenizer=TokenizerFiles(
             file=_listed(tokenizer.text("file"), files, where),
@@ -153,7 +161,9 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
     _listed(graph.file, files, where)
     known = {manifest.standalone.name} if manifest.standalone else set(adapters)
     if manifest.default_adapter is not None and manifest.default_adapter not in known:
-        raise BundleError(f"{where}: the default adapter {manifest.default_adapter!r} is not one of {sorted(known)}. Export again.")
+        raise BundleError(
+            f"{where}: the default adapter {manifest.default_adapter!r} is not one of {sorted(known)}. Export again."
+        )
     return manifest
 
 
@@ -171,7 +181,7 @@ def check_files(folder: Path, files: Mapping[str, FileEntry], *, verify: bool = 
             )
         if verify and sha256_of(path) != entry.sha256:
             raise BundleError(
-                f"{path}: its SHA-256 is not the one in {FILE_NAME}: the file was altered. Copy or export the bundle again."
+                f"{path}: its SHA-256 is not the one in {FILE_NAME}: it was altered. Copy or export the bundle again."
             )
 
 
@@ -188,12 +198,15 @@ def sha256_of(path: Path) -> str:
 
 
 def _graph_from(graph: Fields) -> Graph:
-    layers = tuple(Layer(x.positive("key_value_heads"), x.positive("head_size")) for x in graph.list_of_objects("layers"))
+    layers = tuple(
+        Layer(x.positive("key_value_heads"), x.positive("head_size")) for x in graph.list_of_objects("layers")
+    )
     max_positions = graph.optional_whole("max_positions")
     return Graph(
         file=graph.text("file"),
         layers=layers,
         hidden_size=graph.positive("hidden_size"),
+        embedding_size=graph.positive("embedding_size"),
         vocab_size=graph.positive("vocab_size"),
         max_positions=max_positions,
         pooling=graph.optional_text("pooling"),
@@ -221,5 +234,7 @@ def _stays_inside(name: str) -> bool:
 
 def _listed(name: str, files: Mapping[str, FileEntry], where: str) -> str:
     if name not in files:
-        raise BundleError(f"{where}: names the file {name!r} but does not list it under `files`. Export the bundle again.")
+        raise BundleError(
+            f"{where}: names the file {name!r} but does not list it under `files`. Export the bundle again."
+        )
     return name

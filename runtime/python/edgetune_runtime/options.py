@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import TypedDict
 
 from .adapter_metadata import GenerationDefaults
 from .errors import ContextLengthError, InputError, OptionError
@@ -28,6 +29,18 @@ class Options:
     seed: int | None = None
     """None: a fresh one. Row r of a batch uses seed + r."""
     stop: Sequence[str] | str | None = None
+
+
+class GenerationOptions(TypedDict, total=False):
+    """The fields of `Options` as keyword arguments, for type checkers."""
+
+    max_new_tokens: int | None
+    min_new_tokens: int
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    seed: int | None
+    stop: Sequence[str] | str | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,9 @@ def resolved(options: Options, task: GenerationDefaults, row: int, used: int, ma
         wanted = room
     wanted = max(wanted, 1)
     if options.min_new_tokens > wanted:
-        raise OptionError(f"min_new_tokens: {options.min_new_tokens} is more than the {wanted} new tokens that are allowed.")
+        raise OptionError(
+            f"min_new_tokens: {options.min_new_tokens} is more than the {wanted} new tokens that are allowed."
+        )
     return Resolved(
         max_new_tokens=wanted,
         min_new_tokens=options.min_new_tokens,

@@ -20,7 +20,7 @@ Sampler = Callable[[np.ndarray], int]
 """Logits [V] → token id."""
 
 FIRST_LOOK = 256
-"""Candidates sorted at first: nearly always enough, and sorting a whole vocabulary takes longer than a small model's step."""
+"""Candidates sorted at first: nearly always enough, and sorting a whole vocabulary costs as much as a small model."""
 
 
 def make_sampler(
@@ -45,7 +45,9 @@ def most_probable(logits: np.ndarray) -> int:
     return int(logits.argmax())
 
 
-def drawn(logits: np.ndarray, u: float, temperature: float, top_k: int | None = None, top_p: float | None = None) -> int:
+def drawn(
+    logits: np.ndarray, u: float, temperature: float, top_k: int | None = None, top_p: float | None = None
+) -> int:
     """The token id that the number `u` in [0, 1) selects from logits [V]."""
     vocabulary = logits.shape[0]
     if top_k is not None and top_k < vocabulary:

@@ -24,16 +24,18 @@ class Tokenizer:
         inner.no_padding()
         self._inner = inner
 
-    def encode(self, text: Text, max_tokens: int | None = None) -> tuple[list[int], int]:
-        """Token ids with the special tokens, at most `max_tokens` of them, and how many there were before the cut.
+    def encode(self, text: Text, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a text or a pair."""
+        first, pair = parts_of(text)
+        return self._inner.encode(first, pair, add_special_tokens=add_special_tokens).ids
+
+    def encode_within(self, text: Text, max_tokens: int) -> tuple[list[int], int]:
+        """At most `max_tokens` token ids, special ones included, and how many there were before the cut.
 
         A cut takes the text's last tokens and keeps the special tokens behind it; of a pair, the longer is cut first.
         """
-        first, pair = (readable(text), None) if isinstance(text, str) else (readable(text[0]), readable(text[1]))
-        ids = self._inner.encode(first, pair).ids
-        if max_tokens is None or len(ids) <= max_tokens:
-            return ids, len(ids)
-        return self._truncated(first, pair, max_tokens), len(ids)
+        ids = self.encode(text)
+        return (ids if len(ids) <= max_tokens else self._truncated(*parts_of(text), max_tokens)), len(ids)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of `token_ids`, without special tokens."""
@@ -50,6 +52,11 @@ class Tokenizer:
             a.truncate(keep_a)
             b.truncate(keep_b)
         return self._inner.post_process(a, b, add_special_tokens=True).ids
+
+
+def parts_of(text: Text) -> tuple[str, str | None]:
+    """A text and its pair, both fit for UTF-8."""
+    return (readable(text), None) if isinstance(text, str) else (readable(text[0]), readable(text[1]))
 
 
 def longest_first(a: int, b: int, room: int) -> tuple[int, int]:
@@ -79,4 +86,6 @@ def read_tokenizer(path: Path) -> Tokenizer:
     try:
         return Tokenizer(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
     except Exception as error:  # the library raises bare Exception
-        raise BundleError(f"{path}: is not a tokenizer that this version can read ({error}). Update `tokenizers`.") from None
+        raise BundleError(
+            f"{path}: is not a tokenizer that this version can read ({error}). Update `tokenizers`."
+        ) from None

@@ -1,0 +1,113 @@
+"""What is in an adapter's folder, a bundle or an adapter file of a bundle."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from edgetune.errors import AdapterError
+from edgetune.reports.sizes import sized
+
+
+def inspected(path: str | Path) -> dict[str, Any]:
+    """Facts by name, in the order in which they are told.
+
+    Raises:
+        AdapterError: nothing of ours is there.
+        edgetune_runtime.BundleError: a bundle that is damaged.
+    """
+    path = Path(path)
+    if (path / "bundle.json").exists():
+        return of_bundle(path)
+    if path.suffix == ".safetensors" and path.is_file():
+        return of_device_file(path)
+    if (path / "adapter.json").exists():
+        return of_adapter(path)
+    what = "does not exist" if not path.exists() else "holds neither bundle.json nor adapter.json"
+    raise AdapterError(f"{path} {what}; give the folder of a bundle or an adapter, or an adapter's .safetensors file")
+
+
+def of_adapter(path: Path) -> dict[str, Any]:
+    from edgetune.adapter import load_adapter
+
+    adapter = load_adapter(path)
+    return {
+        "adapter": str(path),
+        "task": adapter.task,
+        "method": adapter.method,
+        "virtual_tokens": adapter.virtual_tokens,
+        "parameters": adapter.parameters,
+        "size_bytes": adapter.size_bytes,
+        "base": f"{adapter.base_name} ({adapter.base_type})",
+        "base_fingerprint": adapter.base_fingerprint,
+        **({"labels": list(adapter.labels), "pooling": adapter.pooling} if adapter.labels else {}),
+        "tensors": {name: list(x.shape) for name, x in adapter.tensors.items()},
+    }
+
+
+def of_device_file(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = json.loads((file.metadata() or {}).get("edgetune", "null"))
+            tensors = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}
+    except (SafetensorError, ValueError) as error:
+        raise AdapterError(f"{path} cannot be read: {error}") from error
+    if not isinstance(metadata, dict):
+        raise AdapterError(f"{path} is a safetensors file without edgetune's metadata")
+    return {"adapter": str(path), **metadata, "size_bytes": path.stat().st_size, "tensors": tensors}
+
+
+def of_bundle(path: Path) -> dict[str, Any]:
+    import edgetune_runtime
+
+    model = edgetune_runtime.load(path)
+    manifest = json.loads((path / "bundle.json").read_text("utf-8"))
+    base, files = manifest["base"], manifest["files"]
+    return {
+        "bundle": str(path),
+        "form": manifest["form"],
+        "task": manifest["task"],
+        "precision": manifest["precision"],
+        "base": f"{base['name']} ({base['model_type']}, {base['parameters']:,} parameters)",
+        "base_fingerprint": base["fingerprint"],
+        "max_positions": manifest["graph"]["max_positions"],
+        "size_bytes": sum(entry["size_bytes"] for entry in files.values()),
+        "files": {name: sized(entry["size_bytes"]) for name, entry in files.items()},
+        "adapters": {name: told_adapter(info) for name, info in model.adapters.items()},
+        "nodes": dict(Counter(node_types(path / manifest["graph"]["file"])).most_common()),
+    }
+
+
+def told_adapter(info: Any) -> str:
+    labels = f", {len(info.labels)} labels" if info.labels else ""
+    return f"{info.method}, {info.virtual_tokens} virtual tokens{labels}, {sized(info.size_bytes)}"
+
+
+def node_types(path: Path) -> list[str]:
+    """Operator types of the graph; its weights stay on disk."""
+    import onnx
+
+    return [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]
+
+
+def table(found: dict[str, Any]) -> str:
+    lines: list[str] = []
+    for name, value in found.items():
+        label = name.replace("_", " ")
+        if name == "size_bytes":
+            value, label = f"{sized(value)} ({value:,} bytes)", "size"
+        if name == "nodes":
+            label, value = f"{sum(value.values())} nodes", {k: str(v) for k, v in value.items()}
+        if isinstance(value, dict):
+            lines.append(f"{label}:")
+            lines += [f"  {key:<34} {entry}" for key, entry in value.items()]
+        elif isinstance(value, list):
+            shown = ", ".join(map(str, value[:12])) + (f" … ({len(value)})" if len(value) > 12 else "")
+            lines.append(f"{label:<18} {shown}")
+        else:
+            lines.append(f"{label:<18} {value}")
+    return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""Keys and values of a batch, in buffers that onnxruntime reads and writes in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .errors import ContextLengthError
+from .manifest import Layer
+
+STEP = 256
+"""Positions by which a buffer grows at least."""
+
+
+class KeyValueCache:
+    """One buffer [B, K, S, D] per layer and key or value; row r uses its first `lengths[r]` positions."""
+
+    def __init__(self, layers: Sequence[Layer], rows: int, capacity: int, dtype: type[np.floating]):
+        self._buffers = [
+            np.zeros((rows, layer.key_value_heads, capacity, layer.head_size), dtype)
+            for layer in layers
+            for _ in range(2)
+        ]
+        self.rows = rows
+        """B."""
+        self.capacity = capacity
+        """S."""
+        self.lengths = np.zeros(rows, np.int64)
+        """Positions in use, [B]."""
+
+    @property
+    def buffers(self) -> list[np.ndarray]:
+        """2·L of [B, K, S, D], contiguous."""
+        return [buffer[: self.rows] for buffer in self._buffers]
+
+    def row(self, row: int) -> list[np.ndarray]:
+        """2·L of [1, K, S, D]: one row of the buffers, contiguous, not a copy."""
+        return [buffer[row : row + 1] for buffer in self._buffers]
+
+    def put_prefix(self, row: int, past: Sequence[np.ndarray]) -> None:
+        """The row begins with keys and values `past`, 2·L of [1, K, P, D], or with nothing."""
+        for buffer, x in zip(self._buffers, past):
+            buffer[row, :, : x.shape[2]] = x[0]
+        self.lengths[row] = past[0].shape[2] if past else 0
+
+    def grow(self, capacity: int) -> None:
+        """S becomes `capacity`; what is in use is copied once."""
+        used = int(self.lengths.max(initial=0))
+        for i, old in enumerate(self._buffers):
+            # one buffer at a time: never twice the whole cache in memory
+            self._buffers[i] = np.zeros((self.rows, old.shape[1], capacity, old.shape[3]), old.dtype)
+            self._buffers[i][:, :, :used] = old[: self.rows, :, :used]
+        self.capacity = capacity
+
+    def drop(self, row: int) -> None:
+        """The batch becomes one row smaller: the last row takes the place of `row`."""
+        last = self.rows - 1
+        if row != last:
+            used = self.lengths[last]
+            for buffer in self._buffers:
+                buffer[row, :, :used] = buffer[last, :, :used]
+            self.lengths[row] = used
+        self.rows = last
+        self.lengths = self.lengths[:last]
+
+
+def capacity_for(positions: int, max_positions: int | None) -> int:
+    """S for at least `positions`: the next multiple of 256, or the base's limit.
+
+    Raises ContextLengthError where the base cannot hold that many.
+    """
+    if max_positions is not None and positions > max_positions:
+        raise ContextLengthError(
+            f"{positions} positions are needed, and the base holds {max_positions}. Shorten the text."
+        )
+    capacity = -(-positions // STEP) * STEP
+    return capacity if max_positions is None else min(capacity, max_positions)

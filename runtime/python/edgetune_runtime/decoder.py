@@ -1,0 +1,170 @@
+"""The decoder of the shared form: one graph, any adapter per row, a cache that grows in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime as ort
+
+from .adapter import Adapter
+from .cache import KeyValueCache, capacity_for
+from .manifest import Graph
+from .session import element_type, past_names, present_names
+
+
+class Decoder(Protocol):
+    """What the generation loop needs of either form. State goes in and comes back; the one that went in is used up."""
+
+    def prefill(
+        self, rows: Sequence[np.ndarray], adapters: Sequence[Adapter | None], reserve: int = 0
+    ) -> tuple[np.ndarray, Any]:
+        """Texts, B of [T] int64, each behind its adapter's virtual tokens → logits [B, V] of their last tokens, state.
+
+        `reserve` is the number of steps to come, if it is known.
+        """
+        ...
+
+    def step(self, token_ids: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+        """One more token per row, [B] → logits [B, V], state. The logits are overwritten by the next step."""
+        ...
+
+    def without_row(self, row: int, state: Any) -> Any:
+        """The state of one row less: the last row takes the place of `row`."""
+        ...
+
+    def logits(self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0) -> np.ndarray:
+        """Logits [keep, V] of the last `keep` positions of one text [T], [T, V] for 0; float32."""
+        ...
+
+
+class SharedState:
+    """The cache of one batch with its bindings. It belongs to one call, so calls from several threads do not meet."""
+
+    def __init__(self, cache: KeyValueCache, session: ort.InferenceSession, vocab_size: int, dtype: type[np.floating]):
+        self.cache = cache
+        self.binding = session.io_binding()
+        self.input_ids = np.zeros((cache.rows, 1), np.int64)
+        self.logits = np.empty((cache.rows, 1, vocab_size), dtype)
+        self.columns = np.arange(cache.capacity)
+        self.mask = np.ones(cache.rows * cache.capacity, np.int64)
+
+    def fit_to_cache(self, names: tuple[list[str], list[str]]) -> None:
+        """Binds everything that stays the same from step to step, for the cache's rows and capacity."""
+        rows, capacity = self.cache.rows, self.cache.capacity
+        self.input_ids, self.logits = self.input_ids[:rows], self.logits[:rows]
+        if len(self.columns) != capacity:
+            self.columns = np.arange(capacity)
+            self.mask = np.ones(rows * capacity, np.int64)
+        elif rows == 1:
+            self.mask[:] = 1
+        bind_cache(self.binding, names, self.cache.buffers)
+        bind_input(self.binding, "input_ids", self.input_ids)
+        bind_output(self.binding, "logits", self.logits)
+
+    def bind_mask(self) -> None:
+        """Binds the mask [B, longest], each row right-padded, over the one array that all steps share."""
+        rows, lengths = self.cache.rows, self.cache.lengths
+        width = int(lengths.max())
+        mask = self.mask[: rows * width].reshape(rows, width)
+        if rows > 1:
+            np.less(self.columns[:width], lengths[:, None], out=mask, casting="unsafe")
+        bind_input(self.binding, "attention_mask", mask)
+
+
+class SharedDecoder:
+    """Runs rows with different adapters in one batch. It holds no state of a call: see `Decoder` for its functions."""
+
+    def __init__(self, session: ort.InferenceSession, graph: Graph):
+        self._session, self._graph = session, graph
+        self._names = past_names(len(graph.layers)), present_names(len(graph.layers))
+        self._cache_dtype = element_type(session, self._names[0][0])
+        self._logits_dtype = element_type(session, "logits")
+
+    def prefill(
+        self, rows: Sequence[np.ndarray], adapters: Sequence[Adapter | None], reserve: int = 0
+    ) -> tuple[np.ndarray, SharedState]:
+        """See `Decoder`. Rows go one by one, as the operator wants it, each into its own row of the buffers."""
+        pasts = [adapter.past if adapter else () for adapter in adapters]
+        longest = max(len(ids) + (past[0].shape[2] if past else 0) for ids, past in zip(rows, pasts))
+        limit = self._graph.max_positions
+        # one step's worth: most texts end long before the most tokens that they may have
+        soon = longest + min(reserve, 256)
+        capacity = capacity_for(max(longest, soon if limit is None else min(soon, limit)), limit)
+        cache = KeyValueCache(self._graph.layers, len(rows), capacity, self._cache_dtype)
+        state = SharedState(cache, self._session, self._graph.vocab_size, self._logits_dtype)
+        for row, (ids, past) in enumerate(zip(rows, pasts)):
+            cache.put_prefix(row, past)
+            cache.lengths[row] += len(ids)
+            self._prefill_row(np.ascontiguousarray(ids, np.int64)[None], row, state)
+        state.fit_to_cache(self._names)
+        return self._float32(state.logits), state
+
+    def step(self, token_ids: np.ndarray, state: SharedState) -> tuple[np.ndarray, SharedState]:
+        """See `Decoder`. Raises ContextLengthError where the base is full."""
+        cache = state.cache
+        longest = int(cache.lengths.max()) + 1
+        if longest > cache.capacity:
+            limit = self._graph.max_positions
+            # by half again, so that a long text is not copied every 256 tokens
+            ahead = longest + cache.capacity // 2
+            cache.grow(capacity_for(max(longest, ahead if limit is None else min(ahead, limit)), limit))
+            state.fit_to_cache(self._names)
+        cache.lengths += 1
+        state.input_ids[:, 0] = token_ids
+        state.bind_mask()
+        self._session.run_with_iobinding(state.binding)
+        return self._float32(state.logits), state
+
+    def without_row(self, row: int, state: SharedState) -> SharedState:
+        """See `Decoder`. One row of the buffers is copied."""
+        state.cache.drop(row)
+        if state.cache.rows:
+            state.fit_to_cache(self._names)
+        return state
+
+    def logits(self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0) -> np.ndarray:
+        """See `Decoder`."""
+        past = adapter.past if adapter and adapter.past else self._empty_past()
+        feeds: dict[str, np.ndarray] = {
+            name: x.astype(self._cache_dtype, copy=False) for name, x in zip(self._names[0], past)
+        }
+        feeds["input_ids"] = np.ascontiguousarray(token_ids, np.int64)[None]
+        feeds["attention_mask"] = np.ones((1, past[0].shape[2] + len(token_ids)), np.int64)
+        feeds["num_logits_to_keep"] = np.array(keep, np.int64)
+        return np.asarray(self._session.run(["logits"], feeds)[0], np.float32)[0]
+
+    def _prefill_row(self, input_ids: np.ndarray, row: int, state: SharedState) -> None:
+        binding = self._session.io_binding()
+        mask = np.ones((1, state.cache.lengths[row]), np.int64)
+        bind_cache(binding, self._names, state.cache.row(row))
+        bind_input(binding, "input_ids", input_ids)
+        bind_input(binding, "attention_mask", mask)
+        bind_output(binding, "logits", state.logits[row : row + 1])
+        self._session.run_with_iobinding(binding)
+
+    def _empty_past(self) -> list[np.ndarray]:
+        shapes = [(1, layer.key_value_heads, 0, layer.head_size) for layer in self._graph.layers]
+        return [np.zeros(shape, self._cache_dtype) for shape in shapes for _ in range(2)]
+
+    def _float32(self, logits: np.ndarray) -> np.ndarray:
+        """[B, 1, V] → [B, V]; not a copy unless the graph computes in float16."""
+        return logits[:, 0].astype(np.float32, copy=False)
+
+
+def bind_cache(binding: ort.IOBinding, names: tuple[list[str], list[str]], buffers: Sequence[np.ndarray]) -> None:
+    """Each buffer is both the past and the present of its layer: nothing is copied."""
+    for past, present, buffer in zip(*names, buffers):
+        bind_input(binding, past, buffer)
+        bind_output(binding, present, buffer)
+
+
+def bind_input(binding: ort.IOBinding, name: str, array: np.ndarray) -> None:
+    """Binds the memory of a contiguous array, which must outlive the next run."""
+    binding.bind_input(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
+
+
+def bind_output(binding: ort.IOBinding, name: str, array: np.ndarray) -> None:
+    """Binds the memory of a contiguous array, which must outlive the next run."""
+    binding.bind_output(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)

@@ -1,0 +1,124 @@
+"""Classification with an encoder: batches of texts with different adapters in, rows of logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+
+from .adapter import Adapter
+from .manifest import Layer, Manifest
+from .results import Classification
+from .session import element_type, past_names
+
+MAX_ROWS = 32
+"""Rows in one run; more gain nothing on a CPU and cost memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderRow:
+    """One text and the task it is for."""
+
+    token_ids: Sequence[int] | np.ndarray
+    """[T]."""
+    adapter: Adapter
+
+
+class Encoder:
+    """The graph of an encoder, shared or standalone. It holds no state, so threads may share it."""
+
+    def __init__(self, session: ort.InferenceSession, manifest: Manifest):
+        self._session, self._manifest = session, manifest
+        self._shared = manifest.form == "shared"
+        self._names = past_names(len(manifest.graph.layers))
+        self._dtype = element_type(session, "head.weight") if self._shared else np.float32
+
+    def class_logits(self, rows: Sequence[EncoderRow]) -> list[np.ndarray]:
+        """The logits [C] of every row, float32, C being the number of its own adapter's labels.
+
+        Rows of like length run together, at most 32, whatever their adapters are.
+        """
+        order = sorted(range(len(rows)), key=lambda r: len(rows[r].token_ids))
+        results: list[np.ndarray] = [np.empty(0)] * len(rows)
+        for start in range(0, len(order), MAX_ROWS):
+            group = order[start : start + MAX_ROWS]
+            for r, logits in zip(group, self._run([rows[r] for r in group])):
+                results[r] = logits
+        return results
+
+    def _run(self, rows: Sequence[EncoderRow]) -> list[np.ndarray]:
+        input_ids, mask = padded(rows, self._manifest.tokenizer.pad_token_id or 0)
+        if not self._shared:
+            return list(self._logits({"input_ids": input_ids, "attention_mask": mask}))
+        adapters = [row.adapter for row in rows]
+        heads = list(dict.fromkeys(adapters))
+        first_class = dict(zip(heads, np.cumsum([0] + [len(a.info.labels) for a in heads]).tolist()))
+        graph = self._manifest.graph
+        prefix_mask = front_mask([a.prefix_tokens for a in adapters])
+        prompt_mask = front_mask([a.prompt_tokens for a in adapters])
+        logits = self._logits(
+            {
+                "input_ids": input_ids,
+                "attention_mask": np.concatenate([prefix_mask, prompt_mask, mask], axis=1),
+                "prompt_embeds": joined_prompts(adapters, prompt_mask.shape[1], graph.embedding_size, self._dtype),
+                **dict(zip(self._names, joined_pasts(adapters, prefix_mask.shape[1], graph.layers, self._dtype))),
+                "head.weight": np.concatenate([a.head_weight for a in heads]).astype(self._dtype, copy=False),
+                "head.bias": np.concatenate([a.head_bias for a in heads]).astype(self._dtype, copy=False),
+            }
+        )
+        return [row[first_class[a] : first_class[a] + len(a.info.labels)] for row, a in zip(logits, adapters)]
+
+    def _logits(self, feeds: dict[str, np.ndarray]) -> np.ndarray:
+        return np.asarray(self._session.run(["logits"], feeds)[0], np.float32)
+
+
+def padded(rows: Sequence[EncoderRow], pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids and mask, [B, T] int64, padded behind."""
+    longest = max(len(row.token_ids) for row in rows)
+    input_ids = np.full((len(rows), longest), pad_token_id, np.int64)
+    mask = np.zeros((len(rows), longest), np.int64)
+    for r, row in enumerate(rows):
+        input_ids[r, : len(row.token_ids)] = row.token_ids
+        mask[r, : len(row.token_ids)] = 1
+    return input_ids, mask
+
+
+def front_mask(lengths: Sequence[int]) -> np.ndarray:
+    """[B, longest] int64: ones at the end of each row, so that shorter virtual tokens sit next to the text."""
+    longest = max(lengths)
+    return (np.arange(longest) >= longest - np.asarray(lengths)[:, None]).astype(np.int64)
+
+
+def joined_prompts(adapters: Sequence[Adapter], longest: int, size: int, dtype: type[np.floating]) -> np.ndarray:
+    """[B, longest, size], shorter prompts at the end of their rows."""
+    joined = np.zeros((len(adapters), longest, size), dtype)
+    for row, adapter in enumerate(adapters):
+        if adapter.prompt is not None and adapter.prompt_tokens:
+            joined[row, -adapter.prompt_tokens :] = adapter.prompt[0]
+    return joined
+
+
+def joined_pasts(
+    adapters: Sequence[Adapter], longest: int, layers: Sequence[Layer], dtype: type[np.floating]
+) -> list[np.ndarray]:
+    """2·L of [B, K, longest, D], shorter prefixes at the end of their rows."""
+    joined = [
+        np.zeros((len(adapters), x.key_value_heads, longest, x.head_size), dtype) for x in layers for _ in range(2)
+    ]
+    for row, adapter in enumerate(adapters):
+        if adapter.prefix_tokens:
+            for buffer, x in zip(joined, adapter.past):
+                buffer[row, :, -adapter.prefix_tokens :] = x[0]
+    return joined
+
+
+def classification_from(logits: np.ndarray, labels: tuple[str, ...], top_k: int | None = None) -> Classification:
+    """The probabilities of `labels` from logits [C]: softmax in float64."""
+    wide = np.asarray(logits, np.float64)
+    weights = np.exp(wide - wide.max())
+    probabilities = weights / weights.sum()
+    order = np.argsort(-probabilities, kind="stable")[:top_k].tolist()
+    scores = {labels[i]: float(probabilities[i]) for i in order}
+    return Classification(labels[order[0]], float(probabilities[order[0]]), scores)

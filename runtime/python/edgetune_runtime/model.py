@@ -1,0 +1,255 @@
+"""The face of the runtime: a loaded bundle that classifies or generates."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from .adapter import Adapter, read_adapter
+from .decoder import Decoder
+from .encoder import Encoder, EncoderRow, classification_from
+from .errors import AdapterError, InputError, OptionError, TaskError
+from .generation import Request, generated_chunks, generation_from
+from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, adapters_for, rows_from
+from .manifest import Manifest
+from .options import Options, checked_options
+from .results import AdapterInfo, Chunk, Classification, Generation
+from .texts import Texts
+from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import GenerationOptions
+
+AdapterChoices = AdapterChoice | Sequence[AdapterChoice]
+
+
+class Model:
+    """A base with its adapters, made by `load`. Threads may share it."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        adapters: Mapping[str, Adapter],
+        *,
+        encoder: Encoder | None = None,
+        decoder: Decoder | None = None,
+    ):
+        self.manifest, self.tokenizer = manifest, tokenizer
+        self._encoder, self._decoder = encoder, decoder
+        self._texts = Texts(manifest, tokenizer)
+        self._adapters = dict(adapters)
+        """Replaced as a whole, never changed, so that a running call keeps the adapters it began with."""
+        self._lock = threading.Lock()
+
+    @property
+    def kind(self) -> str:
+        """`"encoder"` or `"decoder"`."""
+        return self.manifest.kind
+
+    @property
+    def task(self) -> str:
+        """`"classify"` or `"generate"`."""
+        return self.manifest.task
+
+    @property
+    def adapters(self) -> Mapping[str, AdapterInfo]:
+        """The tasks that this model can do, by name, in the bundle's order."""
+        return MappingProxyType({name: adapter.info for name, adapter in self._adapters.items()})
+
+    @property
+    def default_adapter(self) -> str | None:
+        """The adapter of calls that name none; None: the bare base."""
+        folded = self.manifest.standalone
+        return folded.name if folded else self.manifest.default_adapter
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """Tokens that end a generation."""
+        return self.manifest.tokenizer.eos_token_ids
+
+    @property
+    def decoder(self) -> Decoder:
+        """The engine below `generate`; raises TaskError on an encoder."""
+        if self._decoder is None:
+            raise TaskError(
+                "this bundle holds an encoder, which does not generate. Use classify, or a decoder's bundle."
+            )
+        return self._decoder
+
+    @property
+    def encoder(self) -> Encoder:
+        """The engine below `classify`; raises TaskError on a decoder."""
+        if self._encoder is None:
+            raise TaskError(
+                "this bundle holds a decoder, which does not classify. Use generate, or an encoder's bundle."
+            )
+        return self._encoder
+
+    @overload
+    def classify(self, texts: OneText, *, adapter: AdapterChoices = ..., top_k: int | None = ...) -> Classification: ...
+    @overload
+    def classify(
+        self, texts: ManyTexts, *, adapter: AdapterChoices = ..., top_k: int | None = ...
+    ) -> list[Classification]: ...
+    def classify(self, texts: Any, *, adapter: AdapterChoices = DEFAULT, top_k: int | None = None) -> Any:
+        """A Classification of one text, a list of them of a list of texts.
+
+        A text is a string, a (text, pair) tuple or token ids. A text that is too long loses its last tokens, with one
+        warning per model. `top_k` cuts `scores`. Raises TaskError, AdapterError, InputError, OptionError.
+        """
+        encoder = self.encoder
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+            raise OptionError(f"top_k: is {top_k!r}. Pass a whole number of at least 1, or None.")
+        rows, is_one = rows_from(texts, pairs=True)
+        heads = [self._with_head(chosen) for chosen in self._chosen(adapter, len(rows))]
+        inputs = [self._texts.encoder_row(row, head, f"text {i}") for i, (row, head) in enumerate(zip(rows, heads))]
+        logits = encoder.class_logits(inputs)
+        results = [classification_from(x, head.info.labels, top_k) for x, head in zip(logits, heads)]
+        return results[0] if is_one else results
+
+    @overload
+    def generate(
+        self, texts: OneText, *, adapter: AdapterChoices = ..., **options: Unpack[GenerationOptions]
+    ) -> Generation: ...
+    @overload
+    def generate(
+        self, texts: ManyTexts, *, adapter: AdapterChoices = ..., **options: Unpack[GenerationOptions]
+    ) -> list[Generation]: ...
+    def generate(
+        self,
+        texts: Any,
+        *,
+        adapter: AdapterChoices = DEFAULT,
+        max_new_tokens: int | None = None,
+        min_new_tokens: int = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop: Sequence[str] | str | None = None,
+    ) -> Any:
+        """A Generation for one text, a list of them for a list of texts.
+
+        A text is a string or token ids. Options left at None are the task's own, else: 256 new tokens or as many as
+        fit, temperature 0 (the most probable token), no limits, no stop strings, a fresh seed. Row r of a list draws
+        with seed + r. Raises ContextLengthError, TaskError, AdapterError, InputError, OptionError.
+        """
+        started = time.perf_counter()
+        options = Options(max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, stop)
+        requests, is_one = self._requests(texts, adapter, options)
+        chunks: list[list[Chunk]] = [[] for _ in requests]
+        for row, chunk in self._chunks(requests, started):
+            chunks[row].append(chunk)
+        results = [generation_from(x) for x in chunks]
+        return results[0] if is_one else results
+
+    def stream(
+        self,
+        text: OneText,
+        *,
+        adapter: AdapterChoice = DEFAULT,
+        max_new_tokens: int | None = None,
+        min_new_tokens: int = 0,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        stop: Sequence[str] | str | None = None,
+    ) -> Iterator[Chunk]:
+        """The chunks of one text as they come; options and errors as in `generate`, the errors at once."""
+        started = time.perf_counter()
+        options = Options(max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, stop)
+        requests, is_one = self._requests(text, adapter, options)
+        if not is_one:
+            raise InputError("stream takes one text, and this is a list. Use generate, or one stream per text.")
+        return (chunk for _, chunk in self._chunks(requests, started))
+
+    def add_adapter(
+        self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool = False
+    ) -> AdapterInfo:
+        """One more task from the `.safetensors` at `path`, in memory only; calls that are running do not see it.
+
+        It is called `name`, or as its metadata says. Raises BaseMismatchError if it is of another base, AdapterError
+        if it does not fit or if the name is taken and `replace` is false.
+        """
+        if self.manifest.standalone:
+            raise AdapterError("a standalone bundle has its adapter folded in and takes no other. Use a shared bundle.")
+        added = read_adapter(Path(path), self.manifest, name)
+        with self._lock:
+            if added.info.name in self._adapters and not replace:
+                raise AdapterError(
+                    f"an adapter {added.info.name!r} is here already. Pass another name, or replace=True."
+                )
+            self._adapters = {**self._adapters, added.info.name: added}
+        return added.info
+
+    def logits(
+        self, token_ids: Sequence[int] | np.ndarray, *, adapter: AdapterChoice = DEFAULT, keep: int = 0
+    ) -> np.ndarray:
+        """Logits [keep, V] of the last `keep` positions of one text [T], [T, V] for 0; float32, decoders."""
+        decoder, chosen = self.decoder, self._chosen(adapter, 1)[0]
+        return decoder.logits(self._texts.whole_row(token_ids, chosen, "the text"), chosen, keep)
+
+    def step_logits(self, token_ids: Sequence[int] | np.ndarray, *, adapter: AdapterChoice = DEFAULT) -> np.ndarray:
+        """The same logits [T, V] as of `logits`, token by token over the cache: as they arise while generating."""
+        decoder, chosen = self.decoder, self._chosen(adapter, 1)[0]
+        ids = self._texts.whole_row(token_ids, chosen, "the text")
+        logits, state = decoder.prefill([ids[:1]], [chosen], len(ids))
+        rows = [logits[0].copy()]
+        for i in range(1, len(ids)):
+            logits, state = decoder.step(ids[i : i + 1], state)
+            rows.append(logits[0].copy())
+        return np.stack(rows)
+
+    def class_logits(
+        self, token_ids_rows: Sequence[Sequence[int] | np.ndarray], adapter: str | Default = DEFAULT
+    ) -> np.ndarray:
+        """Logits [B, C] of texts given as token ids, B of [T]; float32, encoders. Nothing is cut."""
+        encoder, head = self.encoder, self._with_head(self._chosen(adapter, 1)[0])
+        rows = [EncoderRow(self._texts.whole_row(ids, head, f"text {i}"), head) for i, ids in enumerate(token_ids_rows)]
+        return np.stack(encoder.class_logits(rows)) if rows else np.empty((0, len(head.info.labels)), np.float32)
+
+    def _requests(self, texts: Any, adapter: Any, options: Options) -> tuple[list[Request], bool]:
+        self.decoder  # noqa: B018  an encoder is refused before its texts are looked at
+        options = checked_options(options)
+        rows, is_one = rows_from(texts, pairs=False)
+        chosen = self._chosen(adapter, len(rows))
+        return [self._texts.request(r, c, options, i) for i, (r, c) in enumerate(zip(rows, chosen))], is_one
+
+    def _chunks(self, requests: Sequence[Request], started: float) -> Iterator[tuple[int, Chunk]]:
+        return generated_chunks(self.decoder, self.tokenizer, self.eos_token_ids, requests, started)
+
+    def _chosen(self, choice: Any, count: int) -> list[Adapter | None]:
+        """One adapter per row; raises AdapterError for names that are not here."""
+        adapters = self._adapters
+        names = [self.default_adapter if isinstance(x, Default) else x for x in adapters_for(choice, count)]
+        for name in names:
+            if name is None and self.manifest.standalone:
+                raise AdapterError(
+                    "a standalone bundle has its adapter folded in: it has no bare base. Leave adapter out."
+                )
+            if name is not None and name not in adapters:
+                raise AdapterError(f"no adapter {name!r} here. Known: {known(adapters)}. Add one with add_adapter.")
+        return [None if name is None else adapters[name] for name in names]
+
+    def _with_head(self, adapter: Adapter | None) -> Adapter:
+        if adapter is None:
+            raise AdapterError(
+                f"classifying needs an adapter: the base alone has no labels. Known: {known(self._adapters)}."
+            )
+        return adapter
+
+
+def known(adapters: Mapping[str, Adapter]) -> str:
+    """The names, for a message."""
+    return ", ".join(map(repr, adapters)) or "none"

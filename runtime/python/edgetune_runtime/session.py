@@ -1,0 +1,86 @@
+"""The ONNX graph of a bundle, opened with onnxruntime."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from .errors import BundleError, OptionError
+from .manifest import Manifest
+
+QUIET = 3
+"""Errors only: onnxruntime's warnings are for the exporter."""
+
+ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+def open_session(path: Path, threads: int | None = None) -> ort.InferenceSession:
+    """A session over the graph at `path`; its weights stay in the file, mapped into memory.
+
+    `threads` None leaves the number to onnxruntime, which takes one per physical core. Raises BundleError if
+    onnxruntime cannot open the graph.
+    """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = QUIET
+    options.intra_op_num_threads = thread_count(threads)
+    # a pattern is stored for every new length of the mask: it would grow with each token and save nothing
+    options.enable_mem_pattern = False
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own errors share no base but Exception
+        raise BundleError(
+            f"{path}: onnxruntime {ort.__version__} cannot open the graph ({error}). Export it again."
+        ) from None
+
+
+def thread_count(threads: int | None) -> int:
+    """The number to give to onnxruntime; 0 lets it choose. Raises OptionError for numbers below 1."""
+    if threads is None:
+        # where the process may use fewer cores than there are, onnxruntime would still start a thread for each
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        return 0 if usable is None or usable == os.cpu_count() else usable
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise OptionError(f"threads: is {threads!r}. Pass a whole number of at least 1, or None.")
+    return threads
+
+
+def past_names(layers: int) -> list[str]:
+    """Names of the inputs of all keys and values, in the order in which adapters hold them."""
+    return [f"past_key_values.{i}.{part}" for i in range(layers) for part in ("key", "value")]
+
+
+def present_names(layers: int) -> list[str]:
+    """Names of the outputs that belong to `past_names`."""
+    return [f"present.{i}.{part}" for i in range(layers) for part in ("key", "value")]
+
+
+def check_graph(session: ort.InferenceSession, manifest: Manifest, path: Path) -> None:
+    """The graph has the inputs and outputs of its form; raises BundleError, naming one that is not there."""
+    layers = len(manifest.graph.layers)
+    inputs, outputs = ["input_ids", "attention_mask"], ["logits"]
+    if manifest.kind == "decoder":
+        inputs += past_names(layers)
+        outputs += present_names(layers)
+    elif manifest.form == "shared":
+        inputs += ["prompt_embeds", *past_names(layers), "head.weight", "head.bias"]
+    given = {x.name for x in session.get_inputs()}, {x.name for x in session.get_outputs()}
+    for wanted, have, word in ((inputs, given[0], "input"), (outputs, given[1], "output")):
+        for name in wanted:
+            if name not in have:
+                raise BundleError(
+                    f"{path}: the graph has no {word} `{name}`, and the manifest promises it. Export the bundle again."
+                )
+
+
+def element_type(session: ort.InferenceSession, name: str) -> type[np.floating]:
+    """The number type of an input or output of the graph; raises BundleError if it is neither float32 nor float16."""
+    kinds = {x.name: x.type for x in [*session.get_inputs(), *session.get_outputs()]}
+    if kinds[name] not in ELEMENT_TYPES:
+        raise BundleError(
+            f"the graph's `{name}` is a {kinds[name]}, and float32 or float16 is read. Export the bundle again."
+        )
+    return ELEMENT_TYPES[kinds[name]]

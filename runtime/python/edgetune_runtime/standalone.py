@@ -1,0 +1,67 @@
+"""The decoder of the standalone form: an ordinary graph whose past goes in and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+
+from .adapter import Adapter
+from .manifest import Graph
+from .session import element_type, past_names, present_names
+
+
+@dataclass(frozen=True, eq=False)
+class RowState:
+    """The past of one row, in onnxruntime's own memory."""
+
+    past: tuple[ort.OrtValue, ...]
+    """2·L of [1, K, P + length, D], or of length 0 at first."""
+    length: int
+    """Tokens of text; the virtual tokens do not count."""
+
+
+class StandaloneDecoder:
+    """Runs rows one by one, so that each has its own length; see `Decoder`. A call's adapters are not looked at."""
+
+    def __init__(self, session: ort.InferenceSession, graph: Graph):
+        self._session, self._graph = session, graph
+        self._past, self._outputs = past_names(len(graph.layers)), ["logits", *present_names(len(graph.layers))]
+        self._cache_dtype = element_type(session, self._past[0])
+
+    def prefill(
+        self, rows: Sequence[np.ndarray], adapters: Sequence[Adapter | None], reserve: int = 0
+    ) -> tuple[np.ndarray, list[RowState]]:
+        """See `Decoder`."""
+        results = [self._run(ids, self._empty()) for ids in rows]
+        return np.stack([logits[-1] for logits, _ in results]), [state for _, state in results]
+
+    def step(self, token_ids: np.ndarray, state: list[RowState]) -> tuple[np.ndarray, list[RowState]]:
+        """See `Decoder`."""
+        results = [self._run(token_ids[r : r + 1], row) for r, row in enumerate(state)]
+        return np.stack([logits[-1] for logits, _ in results]), [row for _, row in results]
+
+    def without_row(self, row: int, state: list[RowState]) -> list[RowState]:
+        """See `Decoder`."""
+        kept = list(state)
+        kept[row] = kept[-1]
+        return kept[:-1]
+
+    def logits(self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0) -> np.ndarray:
+        """See `Decoder`."""
+        return self._run(token_ids, self._empty())[0][-keep:]
+
+    def _run(self, token_ids: np.ndarray, row: RowState) -> tuple[np.ndarray, RowState]:
+        """Tokens [T] behind the row's past → logits [T, V] float32 and the row's next state."""
+        length = row.length + len(token_ids)
+        feeds = dict(zip(self._past, row.past))
+        feeds["input_ids"] = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(token_ids, np.int64)[None])
+        feeds["attention_mask"] = ort.OrtValue.ortvalue_from_numpy(np.ones((1, length), np.int64))
+        logits, *present = self._session.run_with_ort_values(self._outputs, feeds)
+        return logits.numpy()[0].astype(np.float32, copy=False), RowState(tuple(present), length)
+
+    def _empty(self) -> RowState:
+        shapes = [(1, x.key_value_heads, 0, x.head_size) for x in self._graph.layers for _ in range(2)]
+        return RowState(tuple(ort.OrtValue.ortvalue_from_numpy(np.zeros(s, self._cache_dtype)) for s in shapes), 0)

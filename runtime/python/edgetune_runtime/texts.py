@@ -1,0 +1,91 @@
+"""Token ids of what a caller passed, made to fit the base: cut for a classifier, refused for a generator."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from .adapter import Adapter
+from .adapter_metadata import GenerationDefaults
+from .encoder import EncoderRow
+from .errors import ContextLengthError, InputError
+from .generation import Request
+from .inputs import Row, checked_token_ids
+from .manifest import Manifest
+from .options import Options, resolved
+from .tokenizer import Tokenizer
+
+log = logging.getLogger("edgetune_runtime")
+
+BARE = GenerationDefaults()
+
+
+class Texts:
+    """Reads texts for one model; it remembers only whether it has warned of a cut. Threads may share it."""
+
+    def __init__(self, manifest: Manifest, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+        self._limit, self._vocab_size = manifest.graph.max_positions, manifest.graph.vocab_size
+        self._bos = manifest.tokenizer.bos_token_id
+        self._lock, self._has_warned = threading.Lock(), False
+
+    def encoder_row(self, row: Row, adapter: Adapter, where: str) -> EncoderRow:
+        """The row, cut to the positions that the adapter leaves: the text's last tokens go, the special ones stay."""
+        room = None if self._limit is None else max(self._limit - adapter.info.virtual_tokens, 0)
+        if isinstance(row, np.ndarray):
+            all_ids = checked_token_ids(row, self._vocab_size, where)
+            ids, length = cut(all_ids, room), len(all_ids)
+        elif room is None:
+            return EncoderRow(self._not_empty(self._tokenizer.encode(row), where), adapter)
+        else:
+            ids, length = self._tokenizer.encode_within(row, room)
+        if room is not None and length > room:
+            self._warn_of_cut(length, room, adapter)
+        return EncoderRow(self._not_empty(ids, where), adapter)
+
+    def whole_row(self, token_ids: Sequence[int] | np.ndarray, adapter: Adapter | None, where: str) -> np.ndarray:
+        """Token ids [T], none of them cut; raises ContextLengthError where they do not fit."""
+        ids = self._not_empty(checked_token_ids(token_ids, self._vocab_size, where), where)
+        virtual = adapter.info.virtual_tokens if adapter else 0
+        if self._limit is not None and len(ids) + virtual > self._limit:
+            raise ContextLengthError(
+                f"{where}: {len(ids)} tokens and {virtual} virtual tokens make {len(ids) + virtual} positions, and the "
+                f"base holds {self._limit}. Shorten the text."
+            )
+        return ids
+
+    def request(self, row: Row, adapter: Adapter | None, options: Options, place: int) -> Request:
+        """The row with its options; raises ContextLengthError where it and its new tokens do not fit."""
+        where = f"text {place}"
+        ids = row if isinstance(row, np.ndarray) else self._tokenizer.encode(row)
+        ids = self._not_empty(checked_token_ids(ids, self._vocab_size, where), where)
+        used = len(ids) + (adapter.info.virtual_tokens if adapter else 0)
+        defaults = adapter.metadata.generation if adapter else BARE
+        return Request(ids, adapter, resolved(options, defaults, place, used, self._limit))
+
+    def _not_empty(self, ids: Sequence[int] | np.ndarray, where: str) -> np.ndarray:
+        if len(ids):
+            return np.asarray(ids, np.int64)
+        if self._bos is None:
+            raise InputError(f"{where} has no tokens, and this base has none that begins a text. Pass at least one.")
+        return np.array([self._bos], np.int64)
+
+    def _warn_of_cut(self, length: int, room: int, adapter: Adapter) -> None:
+        with self._lock:
+            has_warned, self._has_warned = self._has_warned, True
+        if not has_warned:
+            log.warning(
+                "a text of %d tokens was cut to %d: the base holds %s positions, and the adapter %r takes %d of them. "
+                "This is said once per model.",
+                length, room, self._limit, adapter.info.name, adapter.info.virtual_tokens,
+            )  # fmt: skip
+
+
+def cut(ids: np.ndarray, room: int | None) -> np.ndarray:
+    """At most `room` of the token ids [T], the last of which, a special token as a rule, stays."""
+    if room is None or len(ids) <= room:
+        return ids
+    return np.concatenate([ids[: room - 1], ids[-1:]]) if room else ids[:0]
