@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from edgetune.config import Pooling
 from edgetune.errors import AdapterError, BaseMismatchError
 from edgetune.methods.head import LinearHead
 from edgetune.methods.prefix import Prefix
@@ -43,7 +44,7 @@ class Adapter:
     base_fingerprint: str
     tensors: dict[str, Tensor] = field(repr=False)
     labels: tuple[str, ...] = ()
-    pooling: str = "mean"
+    pooling: Pooling = "mean"
     positions: str = POSITIONS
     tokens: dict[str, list[int]] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
@@ -95,7 +96,7 @@ def load_adapter(folder: str | Path) -> Adapter:
     missing = {"task", "method", "virtual_tokens", "base_fingerprint", "base_name", "base_type"} - set(text)
     if missing:
         raise AdapterError(f"{folder / DESCRIPTION} lacks {', '.join(sorted(missing))}")
-    values = {name: value for name, value in text.items() if name in known}
+    values: dict[str, Any] = {name: value for name, value in text.items() if name in known}
     return Adapter(**{**values, "labels": tuple(values.get("labels", ())), "tensors": tensors})
 
 
@@ -145,4 +146,4 @@ def tuned_from(base: Base, adapter: Adapter) -> Tuned:
     if "head.weight" in tensors:
         head = LinearHead(base.hidden_size, len(adapter.labels))
         head.load_state_dict({"weight": tensors["head.weight"], "bias": tensors["head.bias"]})
-    return Tuned(base, soft, head, adapter.pooling).eval()  # type: ignore[arg-type]
+    return Tuned(base, soft, head, adapter.pooling).eval()

@@ -13,7 +13,7 @@ from edgetune.errors import ConfigError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 Task = Literal["classify", "generate"]
 Method = Literal["prompt", "prefix"]
@@ -25,7 +25,7 @@ POOLINGS: tuple[str, ...] = get_args(Pooling)
 LEARNING_RATES = {
     ("classify", "prompt"): 5e-2,
     ("classify", "prefix"): 1e-2,
-    ("generate", "prompt"): 5e-2,
+    ("generate", "prompt"): 1e-1,
     ("generate", "prefix"): 5e-2,
 }
 """By task and method, where none is given: chosen on banking77 and E2E (benchmarks/quality.py)."""

@@ -22,7 +22,8 @@ class Tuned(torch.nn.Module):
         self, base: Base, soft: Prompt | Prefix | None, head: LinearHead | None = None, pooling: Pooling = "mean"
     ) -> None:
         super().__init__()
-        self.base, self.soft, self.head, self.pooling = base, soft, head, pooling
+        self.base, self.soft, self.head = base, soft, head
+        self.pooling: Pooling = pooling
 
     def virtual(self) -> Virtual:
         return NOTHING if self.soft is None else self.soft.virtual()

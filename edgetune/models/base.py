@@ -6,11 +6,11 @@ import inspect
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel
 
 from edgetune.errors import ConfigError, UnsupportedModelError
 from edgetune.models import attention
@@ -37,6 +37,7 @@ class Base:
     """A base model in evaluation mode whose weights take no gradient.
 
     Attributes:
+        tokenizer: transformers' own; None for a model that is only traced or measured on token ids.
         layers: shapes of keys and values, in the order in which layers attend.
         hidden_size: H of the last layer, which a classifier's head reads.
         position_offset: what the family adds to positions before it looks them up; None if it takes no positions.
@@ -46,7 +47,7 @@ class Base:
     """
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase | None
+    tokenizer: Any
     name: str
     kind: Kind
     layers: tuple[LayerShape, ...]
@@ -70,7 +71,10 @@ class Base:
     @property
     def output_head(self) -> torch.nn.Module:
         """The layer from hidden states to the vocabulary."""
-        return self.model.get_output_embeddings()
+        head = self.model.get_output_embeddings()
+        if head is None:
+            raise UnsupportedModelError(f"{self.name!r} has no output head over its vocabulary")
+        return head
 
     @property
     def embedding_size(self) -> int:
@@ -96,7 +100,7 @@ class Base:
     def eos_token_ids(self) -> tuple[int, ...]:
         """Every token that ends a generation, the generation config's first."""
         config = getattr(self.model, "generation_config", None) or self.model.config
-        found = getattr(config, "eos_token_id", None)
+        found: Any = getattr(config, "eos_token_id", None)
         if found is None and self.tokenizer is not None:
             found = self.tokenizer.eos_token_id
         return () if found is None else tuple(found) if isinstance(found, (list, tuple)) else (found,)
@@ -106,7 +110,8 @@ class Base:
         """What fills a row behind its text; masked, so that any id of the vocabulary serves a base that names none."""
         if self.tokenizer is not None and self.tokenizer.pad_token_id is not None:
             return self.tokenizer.pad_token_id
-        return getattr(self.model.config, "pad_token_id", None) or 0
+        configured: Any = getattr(self.model.config, "pad_token_id", None)
+        return configured or 0
 
 
 def load_base(name: str, task: str) -> Base:
@@ -142,13 +147,14 @@ def task_named(name: str) -> str:
 
 
 @torch.no_grad()
-def base_from(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, name: str, task: str) -> Base:
+def base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str) -> Base:
     """A base around a model in memory: frozen, routed through our attention, its shapes read off forward passes."""
     model_type = model.config.model_type
     if model.config.is_encoder_decoder:
         raise UnsupportedModelError(f"{model_type} is an encoder-decoder; edgetune tunes encoders and decoders")
     model.eval().requires_grad_(False)
-    ids = torch.arange(4)[None] + model.get_input_embeddings().weight.shape[0] // 2
+    table: Any = model.get_input_embeddings()
+    ids = torch.arange(4)[None] + table.weight.shape[0] // 2
     layers = probed_layers(model, ids)
     parameters = inspect.signature(model.forward).parameters
     base = Base(
@@ -205,7 +211,7 @@ def probed_position_offset(model: PreTrainedModel, ids: Tensor) -> int:
     raise UnsupportedModelError(f"cannot tell how the family {model.config.model_type!r} counts positions")
 
 
-def pair_separator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> int | None:
+def pair_separator(model: PreTrainedModel, tokenizer: Any) -> int | None:
     """The separator's id, for families that number the second text of a pair with another token type."""
     if tokenizer is None or tokenizer.sep_token_id is None or getattr(model.config, "type_vocab_size", 0) < 2:
         return None

@@ -53,7 +53,7 @@ def of_device_file(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="np") as file:
             metadata = json.loads((file.metadata() or {}).get("edgetune", "null"))
-            tensors = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}
+            tensors = {name: list(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
     except (SafetensorError, ValueError) as error:
         raise AdapterError(f"{path} cannot be read: {error}") from error
     if not isinstance(metadata, dict):
@@ -99,9 +99,10 @@ def table(found: dict[str, Any]) -> str:
     for name, value in found.items():
         label = name.replace("_", " ")
         if name == "size_bytes":
-            value, label = f"{sized(value)} ({value:,} bytes)", "size"
+            lines.append(f"{'size':<18} {sized(value)} ({value:,} bytes)")
+            continue
         if name == "nodes":
-            label, value = f"{sum(value.values())} nodes", {k: str(v) for k, v in value.items()}
+            label = f"{sum(value.values())} nodes"
         if isinstance(value, dict):
             lines.append(f"{label}:")
             lines += [f"  {key:<34} {entry}" for key, entry in value.items()]

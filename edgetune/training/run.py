@@ -37,17 +37,15 @@ class Prepared:
 def prepared(base: Base, config: TrainConfig) -> Prepared:
     """Rows read, checked and tokenised; no weights are touched."""
     limit = text_limit(base, config.virtual_tokens, config.max_length)
-    rows = read_rows(config.data, task=config.task, columns=config.columns)
-    held_out = read_rows(config.eval_data, task=config.task, columns=config.columns) if config.eval_data else []
+    paths = [config.data, *([config.eval_data] if config.eval_data else [])]
     if config.task == "generate":
-        sets = [generation_examples(base, r, limit, str(p)) for r, p in ((rows, config.data), (held_out, config.eval_data))]  # type: ignore[arg-type]
-        return Prepared(*sets, labels=())
-    names = label_names(rows)
-    sets = [
-        class_examples(base, r, label_ids(r, names, p), limit)  # type: ignore[arg-type]
-        for r, p in ((rows, config.data), (held_out, config.eval_data))
-    ]
-    return Prepared(*sets, labels=tuple(names))
+        pairs = [(path, read_rows(path, task="generate", columns=config.columns)) for path in paths]
+        sets, names = [generation_examples(base, rows, limit, path) for path, rows in pairs], []
+    else:
+        texts = [(path, read_rows(path, task="classify", columns=config.columns)) for path in paths]
+        names = label_names(texts[0][1])
+        sets = [class_examples(base, rows, label_ids(rows, names, path), limit) for path, rows in texts]
+    return Prepared(sets[0], sets[1] if len(sets) > 1 else [], tuple(names))
 
 
 def untrained(base: Base, config: TrainConfig, classes: int) -> Tuned:

@@ -11,6 +11,7 @@ import onnx_ir
 from tokenizers import Tokenizer
 
 from edgetune.adapter import Adapter, tuned_from
+from edgetune.config import Pooling, TrainConfig
 from edgetune.errors import AdapterError, BaseMismatchError, ConfigError, UnsupportedModelError
 from edgetune.models.base import Base
 from edgetune.output import new_folder
@@ -87,7 +88,7 @@ def export_bundle(
     return Exported(Path(out), sizes, checks)
 
 
-def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str) -> str:
+def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str) -> Pooling:
     """The pooling that all adapters share, after everything that can be refused before any work."""
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision!r} is not known; choose {' or '.join(PRECISIONS)}")
@@ -102,10 +103,10 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
                 f"adapter {name!r} was tuned on {adapter.base_name!r} ({adapter.base_fingerprint}), "
                 f"but --model {base.name!r} is {base.fingerprint}"
             )
-    poolings = {adapter.pooling for adapter in adapters.values()}
+    poolings: set[Pooling] = {adapter.pooling for adapter in adapters.values()}
     if base.kind == "encoder" and len(poolings) > 1:
         raise AdapterError("adapters with pooling 'mean' and 'first' cannot share a base graph; export them apart")
-    return next(iter(poolings), "mean")
+    return poolings.pop() if poolings else TrainConfig().pooling
 
 
 def standalone_graph(base: Base, adapter: Adapter) -> onnx_ir.Model:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import onnx_ir
 import torch
 from torch import Tensor
 
 
+from edgetune.config import Pooling
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base
 from edgetune.models.forward import full_mask, run
@@ -21,10 +23,13 @@ from edgetune_export.trace import AUTO, class_logits, declared, exported, traced
 class FoldedEncoder(torch.nn.Module):
     """ids, mask → class logits. The prompt is more rows of the embedding table, the prefix constant keys and values."""
 
+    prompt_ids: Tensor
+
     def __init__(self, tuned: Tuned) -> None:
         super().__init__()
         assert tuned.head is not None
-        self.base, self.model, self.pooling = tuned.base, tuned.base.model, tuned.pooling
+        self.base, self.model = tuned.base, tuned.base.model
+        self.pooling: Pooling = tuned.pooling
         virtual = tuned.virtual()
         self.length, self.prompt_length = virtual.length, virtual.prompt_length
         self.prompt_ids = self.base.vocab_size + torch.arange(virtual.prompt_length)
@@ -44,7 +49,7 @@ class FoldedEncoder(torch.nn.Module):
 @contextmanager
 def extended_embeddings(base: Base, prompt: Tensor | None) -> Iterator[None]:
     """Inside, token ids V … V + P − 1 look the prompt's vectors up."""
-    table = base.embeddings
+    table: Any = base.embeddings
     if prompt is None:
         yield
         return

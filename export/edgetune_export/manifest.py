@@ -15,16 +15,11 @@ FORMAT, FORMAT_VERSION = "edgetune-bundle", 1
 
 
 def file_entry(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else hashed(file)
-    return {"sha256": digest.hexdigest(), "size_bytes": path.stat().st_size}
-
-
-def hashed(file: Any) -> Any:
     digest = hashlib.sha256()
-    for block in iter(lambda: file.read(1 << 20), b""):
-        digest.update(block)
-    return digest
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return {"sha256": digest.hexdigest(), "size_bytes": path.stat().st_size}
 
 
 def described(base: Base, *, form: str, task: str, precision: str, pooling: str, adapters: list[str], folded: dict[str, Any] | None) -> dict[str, Any]:

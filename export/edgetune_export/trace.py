@@ -82,7 +82,8 @@ class EncoderGraph(torch.nn.Module):
 
     def __init__(self, base: Base, pooling: Pooling) -> None:
         super().__init__()
-        self.base, self.model, self.pooling = base, base.model, pooling
+        self.base, self.model = base, base.model
+        self.pooling: Pooling = pooling
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, prompt_embeds: Tensor, past: list[Tensor], weight: Tensor, bias: Tensor

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from .adapter import Adapter
-from .cache import KeyValueCache, capacity_for
+from .cache import STEP, KeyValueCache, capacity_for
 from .manifest import Graph
 from .session import element_type, past_names, present_names
 
@@ -89,8 +89,8 @@ class SharedDecoder:
         pasts = [adapter.past if adapter else () for adapter in adapters]
         longest = max(len(ids) + (past[0].shape[2] if past else 0) for ids, past in zip(rows, pasts))
         limit = self._graph.max_positions
-        # one step's worth: most texts end long before the most tokens that they may have
-        soon = longest + min(reserve, 256)
+        # most texts end long before the most tokens that they may have
+        soon = longest + min(reserve, STEP)
         capacity = capacity_for(max(longest, soon if limit is None else min(soon, limit)), limit)
         cache = KeyValueCache(self._graph.layers, len(rows), capacity, self._cache_dtype)
         state = SharedState(cache, self._session, self._graph.vocab_size, self._logits_dtype)
@@ -107,7 +107,7 @@ class SharedDecoder:
         longest = int(cache.lengths.max()) + 1
         if longest > cache.capacity:
             limit = self._graph.max_positions
-            # by half again, so that a long text is not copied every 256 tokens
+            # by half again, so that a long text is not copied every few tokens
             ahead = longest + cache.capacity // 2
             cache.grow(capacity_for(max(longest, ahead if limit is None else min(ahead, limit)), limit))
             state.fit_to_cache(self._names)

@@ -17,7 +17,7 @@ Row = str | tuple[str, str] | np.ndarray
 OneText = str | tuple[str, str] | Sequence[int] | np.ndarray
 """What a caller may pass as one text. A [B, T] array is a list of B."""
 
-ManyTexts = list[str] | list[tuple[str, str]] | list[list[int]] | list[np.ndarray]
+ManyTexts = list[str] | list[tuple[str, str]] | list[str | tuple[str, str]] | list[list[int]] | list[np.ndarray]
 """What a caller may pass as a batch; its texts may be of different kinds."""
 
 
@@ -41,12 +41,17 @@ def rows_from(texts: Any, *, pairs: bool) -> tuple[list[Row], bool]:
     strings, are taken if `pairs`. Raises InputError, saying which text is none.
     """
     if isinstance(texts, (str, tuple)) or _is_token_ids(texts):
-        return [_row_from(texts, "the text", pairs)], True
+        return [_row_from(texts, place(0, True), pairs)], True
     if isinstance(texts, (list, np.ndarray)):
-        return [_row_from(text, f"text {i}", pairs) for i, text in enumerate(texts)], False
+        return [_row_from(text, place(i), pairs) for i, text in enumerate(texts)], False
     raise InputError(
         f"the text is {_described(texts)}. Pass a string, token ids, or a list of texts (list(...) of an iterator)."
     )
+
+
+def place(index: int, is_one: bool = False) -> str:
+    """What a message calls the text at `index`."""
+    return "the text" if is_one else f"text {index}"
 
 
 def adapters_for(choice: Any, count: int) -> list[AdapterChoice]:

@@ -131,7 +131,7 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
     task = top.one_of("task", ("classify", "generate"))
     if (kind, task) not in {("encoder", "classify"), ("decoder", "generate")}:
         raise BundleError(
-            f"{where}: an {kind} for the task {task!r} is not known to this runtime. Update edgetune-runtime."
+            f"{where}: the kind {kind!r} with the task {task!r} is not known to this runtime. Update edgetune-runtime."
         )
     base, tokenizer = top.object("base"), top.object("tokenizer")
     files = _files_from(top)

@@ -17,7 +17,7 @@ from .decoder import Decoder
 from .encoder import Encoder, EncoderRow, classification_from
 from .errors import AdapterError, InputError, OptionError, TaskError
 from .generation import Request, generated_chunks, generation_from
-from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, adapters_for, rows_from
+from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, adapters_for, place, rows_from
 from .manifest import Manifest
 from .options import Options, checked_options
 from .results import AdapterInfo, Chunk, Classification, Generation
@@ -112,7 +112,7 @@ class Model:
             raise OptionError(f"top_k: is {top_k!r}. Pass a whole number of at least 1, or None.")
         rows, is_one = rows_from(texts, pairs=True)
         heads = [self._with_head(chosen) for chosen in self._chosen(adapter, len(rows))]
-        inputs = [self._texts.encoder_row(row, head, f"text {i}") for i, (row, head) in enumerate(zip(rows, heads))]
+        inputs = [self._texts.encoder_row(r, h, place(i, is_one)) for i, (r, h) in enumerate(zip(rows, heads))]
         logits = encoder.class_logits(inputs)
         results = [classification_from(x, head.info.labels, top_k) for x, head in zip(logits, heads)]
         return results[0] if is_one else results
@@ -216,7 +216,7 @@ class Model:
     ) -> np.ndarray:
         """Logits [B, C] of texts given as token ids, B of [T]; float32, encoders. Nothing is cut."""
         encoder, head = self.encoder, self._with_head(self._chosen(adapter, 1)[0])
-        rows = [EncoderRow(self._texts.whole_row(ids, head, f"text {i}"), head) for i, ids in enumerate(token_ids_rows)]
+        rows = [EncoderRow(self._texts.whole_row(ids, head, place(i)), head) for i, ids in enumerate(token_ids_rows)]
         return np.stack(encoder.class_logits(rows)) if rows else np.empty((0, len(head.info.labels)), np.float32)
 
     def _requests(self, texts: Any, adapter: Any, options: Options) -> tuple[list[Request], bool]:
@@ -224,7 +224,8 @@ class Model:
         options = checked_options(options)
         rows, is_one = rows_from(texts, pairs=False)
         chosen = self._chosen(adapter, len(rows))
-        return [self._texts.request(r, c, options, i) for i, (r, c) in enumerate(zip(rows, chosen))], is_one
+        read = self._texts.request
+        return [read(r, c, options, i, place(i, is_one)) for i, (r, c) in enumerate(zip(rows, chosen))], is_one
 
     def _chunks(self, requests: Sequence[Request], started: float) -> Iterator[tuple[int, Chunk]]:
         return generated_chunks(self.decoder, self.tokenizer, self.eos_token_ids, requests, started)

@@ -73,7 +73,9 @@ def checked_options(options: Options) -> Options:
     )  # fmt: skip
 
 
-def resolved(options: Options, task: GenerationDefaults, row: int, used: int, max_positions: int | None) -> Resolved:
+def resolved(
+    options: Options, task: GenerationDefaults, row: int, used: int, max_positions: int | None, where: str = "the text"
+) -> Resolved:
     """Options of row `row`, whose virtual tokens and text take `used` positions of `max_positions`.
 
     `options` have passed `checked_options`. Raises ContextLengthError if they do not fit, naming the numbers.
@@ -81,14 +83,14 @@ def resolved(options: Options, task: GenerationDefaults, row: int, used: int, ma
     room = None if max_positions is None else max_positions - used
     if room is not None and room < 1:
         raise ContextLengthError(
-            f"text {row}: takes {used} positions with its virtual tokens, and the base holds {max_positions}, one of "
+            f"{where} takes {used} positions with its virtual tokens, and the base holds {max_positions}, one of "
             "them for a new token. Shorten the text."
         )
     wanted = _first(options.max_new_tokens, task.max_new_tokens, DEFAULT_MAX_NEW_TOKENS)
     if room is not None and wanted > room:
         if options.max_new_tokens is not None:
             raise ContextLengthError(
-                f"text {row}: takes {used} positions with its virtual tokens, and {wanted} new tokens make "
+                f"{where} takes {used} positions with its virtual tokens, and {wanted} new tokens make "
                 f"{used + wanted}; the base holds {max_positions}. Ask for at most {room}, or shorten the text."
             )
         wanted = room

@@ -36,15 +36,17 @@ class Texts:
         """The row, cut to the positions that the adapter leaves: the text's last tokens go, the special ones stay."""
         room = None if self._limit is None else max(self._limit - adapter.info.virtual_tokens, 0)
         if isinstance(row, np.ndarray):
+            # looked at before the cut, which could hide what is no token
             all_ids = checked_token_ids(row, self._vocab_size, where)
             ids, length = cut(all_ids, room), len(all_ids)
         elif room is None:
-            return EncoderRow(self._not_empty(self._tokenizer.encode(row), where), adapter)
+            ids, length = self._tokenizer.encode(row), 0
         else:
             ids, length = self._tokenizer.encode_within(row, room)
+        whole = self.whole_row(ids, adapter, where)
         if room is not None and length > room:
             self._warn_of_cut(length, room, adapter)
-        return EncoderRow(self._not_empty(ids, where), adapter)
+        return EncoderRow(whole, adapter)
 
     def whole_row(self, token_ids: Sequence[int] | np.ndarray, adapter: Adapter | None, where: str) -> np.ndarray:
         """Token ids [T], none of them cut; raises ContextLengthError where they do not fit."""
@@ -57,14 +59,13 @@ class Texts:
             )
         return ids
 
-    def request(self, row: Row, adapter: Adapter | None, options: Options, place: int) -> Request:
+    def request(self, row: Row, adapter: Adapter | None, options: Options, index: int, where: str) -> Request:
         """The row with its options; raises ContextLengthError where it and its new tokens do not fit."""
-        where = f"text {place}"
         ids = row if isinstance(row, np.ndarray) else self._tokenizer.encode(row)
         ids = self._not_empty(checked_token_ids(ids, self._vocab_size, where), where)
         used = len(ids) + (adapter.info.virtual_tokens if adapter else 0)
         defaults = adapter.metadata.generation if adapter else BARE
-        return Request(ids, adapter, resolved(options, defaults, place, used, self._limit))
+        return Request(ids, adapter, resolved(options, defaults, index, used, self._limit, where))
 
     def _not_empty(self, ids: Sequence[int] | np.ndarray, where: str) -> np.ndarray:
         if len(ids):
