@@ -64,11 +64,11 @@ def extended_embeddings(base: Base, prompt: Tensor | None) -> Iterator[None]:
 
 def folded_encoder_graph(tuned: Tuned) -> onnx_ir.Model:
     """The standalone form of an encoder (BUNDLE.md)."""
-    prompt = tuned.virtual().prompt
+    prompt, folded = tuned.virtual().prompt, FoldedEncoder(tuned)
     arguments = (torch.ones(2, 4, dtype=torch.int64), torch.ones(2, 4, dtype=torch.int64))
     dynamic = ({0: AUTO, 1: AUTO}, {0: AUTO, 1: AUTO})
     with extended_embeddings(tuned.base, None if prompt is None else prompt[0]), traced_with(tuned.base, ENCODER):
-        model = exported(FoldedEncoder(tuned), arguments, ["input_ids", "attention_mask"], ["logits"], dynamic)
+        model = exported(folded, arguments, ["input_ids", "attention_mask"], ["logits"], dynamic)
     classes = tuned.head.weight.shape[0]  # type: ignore[union-attr]
     declared(model, {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "logits": ["B", classes]})
     return model
