@@ -20,7 +20,7 @@ def full_mask(text_mask: Int[Tensor, "B T"], virtual: Virtual) -> Int[Tensor, "B
     return torch.cat([text_mask.new_ones(text_mask.shape[0], virtual.length), text_mask], dim=1)
 
 
-def positions(mask: Int[Tensor, "B S"], length: int | torch.SymInt, offset: int = 0) -> Int[Tensor, "B T"]:
+def positions(mask: Int[Tensor, "B S"], length: int, offset: int = 0) -> Int[Tensor, "B T"]:
     """Positions of the last `length` columns of a mask: each row counts the ones before it, padding takes none."""
     counted = torch.cumsum(mask, dim=1) - 1
     return counted[:, counted.shape[1] - length :].clamp(min=0) + offset

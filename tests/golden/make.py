@@ -19,7 +19,6 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     BertConfig,
-    DynamicCache,
     LlamaConfig,
     PreTrainedTokenizerFast,
 )
@@ -31,6 +30,9 @@ from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, base_from
 from edgetune_export.bundle import export_bundle
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from references.eager import eager_greedy, eager_logits  # noqa: E402
 
 CORPUS = [
     "once upon a time there was a little bird who lived in a tall green tree by the sea",
@@ -113,49 +115,9 @@ def adapter_of(base: Base, soft: Prefix | Prompt, labels: tuple[str, ...] = ()) 
     return adapter_from(Tuned(base, soft, head), task=task, method=method, labels=labels)
 
 
-class Eager:
-    """A decoder through transformers' own eager attention and cache: nothing of edgetune's attention takes part."""
-
-    def __init__(self, base: Base, adapter: Adapter | None) -> None:
-        self.base, self.adapter = base, adapter
-
-    @torch.no_grad()
-    def logits(self, ids: list[int]) -> torch.Tensor:
-        """`[T, V]` of the text behind its virtual tokens."""
-        model, tensors = self.base.model, self.adapter.tensors if self.adapter else {}
-        previous = model.config._attn_implementation
-        model.set_attn_implementation("eager")
-        try:
-            embeds = model.get_input_embeddings()(torch.tensor([ids]))
-            cache, virtual = DynamicCache(), 0
-            if "prompt_embeds" in tensors:
-                embeds = torch.cat([tensors["prompt_embeds"][None], embeds], dim=1)
-            for i in range(len(self.base.layers)):
-                if f"past_key_values.{i}.key" in tensors:
-                    key, value = (tensors[f"past_key_values.{i}.{part}"][None] for part in ("key", "value"))
-                    virtual = key.shape[2]
-                    cache.update(key, value, i)
-            positions = torch.arange(virtual, virtual + embeds.shape[1])[None]
-            return model(inputs_embeds=embeds, past_key_values=cache, position_ids=positions).logits[0, -len(ids) :]
-        finally:
-            model.set_attn_implementation(previous)
-
-    def greedy(self, ids: list[int], new: int, least: int = 0) -> tuple[list[int], str]:
-        found: list[int] = []
-        while len(found) < new:
-            row = self.logits([*ids, *found])[-1]
-            if len(found) < least:
-                row[list(self.base.eos_token_ids)] = -torch.inf
-            token = int(row.argmax())
-            if token in self.base.eos_token_ids:
-                return found, "eos"
-            found.append(token)
-        return found, "length"
-
-
 def greedy_case(base: Base, adapter: Adapter | None, text: str, options: dict[str, Any], new: int) -> dict[str, Any]:
     ids = base.tokenizer(text).input_ids
-    tokens, reason = Eager(base, adapter).greedy(ids, new, options.get("min_new_tokens", 0))
+    tokens, reason = eager_greedy(base, adapter, ids, new, options.get("min_new_tokens", 0))
     expected = {"text": base.tokenizer.decode(tokens, skip_special_tokens=True), "token_ids": tokens, "finish_reason": reason}
     return {"call": "generate", "inputs": text, "options": {"max_new_tokens": new, **options}, "expected": expected}
 
@@ -197,7 +159,7 @@ def decoder_cases(base: Base, adapters: dict[str, Adapter], folder: Path, names:
             cases.append(greedy_case(base, known[name], text, {"adapter": name}, 20))
         ids = base.tokenizer(TEXTS[2]).input_ids
         for call in ("logits", "step_logits"):
-            expected = rounded(Eager(base, known[name]).logits(ids))
+            expected = rounded(eager_logits(base, known[name], ids))
             cases.append({"call": call, "inputs": ids, "options": {"adapter": name}, "expected": expected})
     cases.append(greedy_case(base, known[names[0]], TEXTS[0], {"adapter": names[0], "min_new_tokens": 30}, 40))
     if len(names) > 1:

@@ -1,0 +1,102 @@
+"""Tiny bases with tokenizers, one a model family."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from edgetune.adapter import adapter_from
+from edgetune.methods.head import LinearHead
+from edgetune.methods.prefix import Prefix
+from edgetune.methods.prompt import Prompt
+from edgetune.methods.tuned import Tuned
+from edgetune.models.base import base_from
+
+VOCAB = 128
+TINY = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, vocab_size=VOCAB)
+GROUPED = dict(num_key_value_heads=2, **TINY)
+ENDS = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
+WINDOW = 6
+
+DECODERS = {
+    "Llama": lambda: transformers.LlamaConfig(**GROUPED, **ENDS),
+    "Qwen2": lambda: transformers.Qwen2Config(
+        use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1, **GROUPED, **ENDS
+    ),
+    "Qwen3": lambda: transformers.Qwen3Config(head_dim=16, **GROUPED, **ENDS),
+    "GPT2": lambda: transformers.GPT2Config(n_embd=64, n_layer=2, n_head=4, vocab_size=VOCAB, n_positions=256, **ENDS),
+    "GPTNeoX": lambda: transformers.GPTNeoXConfig(**TINY, **ENDS),
+    "OPT": lambda: transformers.OPTConfig(
+        hidden_size=64, ffn_dim=128, num_hidden_layers=2, num_attention_heads=4, vocab_size=VOCAB, word_embed_proj_dim=64, **ENDS
+    ),
+    "Gemma2": lambda: transformers.Gemma2Config(head_dim=16, sliding_window=WINDOW, **GROUPED, **ENDS),
+    "Gemma3": lambda: transformers.Gemma3TextConfig(
+        head_dim=16, sliding_window=WINDOW, layer_types=["sliding_attention", "full_attention"], **GROUPED, **ENDS
+    ),
+    "Phi3": lambda: transformers.Phi3Config(sliding_window=WINDOW, **GROUPED, **ENDS),
+    "Mistral": lambda: transformers.MistralConfig(sliding_window=WINDOW, **GROUPED, **ENDS),
+}
+"""Every family of issue and README; windows are shorter than the texts."""
+
+ENCODERS = {
+    "BERT": lambda: transformers.BertConfig(**TINY),
+    "RoBERTa": lambda: transformers.RobertaConfig(**TINY, pad_token_id=1),
+    "DistilBERT": lambda: transformers.DistilBertConfig(dim=64, hidden_dim=128, n_layers=2, n_heads=4, vocab_size=VOCAB),
+    "ALBERT": lambda: transformers.AlbertConfig(embedding_size=32, **TINY),
+    "ELECTRA": lambda: transformers.ElectraConfig(embedding_size=32, **TINY),
+    "ModernBERT": lambda: transformers.ModernBertConfig(
+        pad_token_id=0, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2, local_attention=4,
+        global_attn_every_n_layers=2, **TINY,
+    ),
+    "XLM-RoBERTa": lambda: transformers.XLMRobertaConfig(**TINY, pad_token_id=1),
+}  # fmt: skip
+
+
+def tokenizer():
+    """One word per token of the vocabulary."""
+    inner = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCAB)}, unk_token="w3"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="w3", bos_token="w1", eos_token="w2", pad_token="w0")
+
+
+def made_base(family):
+    torch.manual_seed(0)
+    if family in DECODERS:
+        model = transformers.AutoModelForCausalLM.from_config(DECODERS[family]())
+        return base_from(model, tokenizer(), f"tiny {family}", "generate")
+    return base_from(transformers.AutoModel.from_config(ENCODERS[family]()), tokenizer(), f"tiny {family}", "classify")
+
+
+def random_adapter(base, method, length, classes=0):
+    """An adapter with random virtual tokens, as large as real ones."""
+    if method == "prefix":
+        shapes = [(x.key_value_heads, length, x.head_size) for x in base.layers]
+        soft = Prefix([(torch.randn(shape), torch.randn(shape)) for shape in shapes])
+    else:
+        soft = Prompt(torch.randn(length, base.embedding_size) * base.embeddings.weight.std())
+    head = None
+    if classes:
+        head = LinearHead(base.hidden_size, classes)
+        torch.nn.init.normal_(head.weight)
+        torch.nn.init.normal_(head.bias)
+    labels = tuple(f"label {i}" for i in range(classes))
+    task = "classify" if classes else "generate"
+    return adapter_from(Tuned(base, soft, head), task=task, method=method, labels=labels)
+
+
+def rows_of(lengths, seed=0):
+    """Token ids of mixed lengths, special tokens left out."""
+    rng = np.random.default_rng(seed)
+    return [rng.integers(4, VOCAB, t).tolist() for t in lengths]
+
+
+@pytest.fixture(scope="session")
+def decoder():
+    return made_base("Llama")
+
+
+@pytest.fixture(scope="session")
+def encoder():
+    return made_base("BERT")
