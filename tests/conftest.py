@@ -12,7 +12,6 @@ from types import ModuleType
 with suppress(ImportError):
     import torch
     from beartype import beartype
-    import references.typechecker  # noqa: F401  the hook wants it imported
     from jaxtyping import install_import_hook
 
     def checked(function):

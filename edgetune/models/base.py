@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from edgetune.errors import ConfigError, UnsupportedModelError
 from edgetune.models import attention
@@ -124,6 +124,7 @@ def load_base(name: str, task: str) -> Base:
     from optimum.exporters.tasks import TasksManager
 
     try:
+        refuse_encoder_decoder(AutoConfig.from_pretrained(name))
         model_class = TasksManager.get_model_class_for_task(TASKS[task])
         model = model_class.from_pretrained(name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)
@@ -150,8 +151,7 @@ def task_named(name: str) -> str:
 def base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str) -> Base:
     """A base around a model in memory: frozen, routed through our attention, its shapes read off forward passes."""
     model_type = model.config.model_type
-    if model.config.is_encoder_decoder:
-        raise UnsupportedModelError(f"{model_type} is an encoder-decoder; edgetune tunes encoders and decoders")
+    refuse_encoder_decoder(model.config)
     model.eval().requires_grad_(False)
     table: Any = model.get_input_embeddings()
     ids = torch.arange(4)[None] + table.weight.shape[0] // 2
@@ -175,6 +175,12 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str) -> B
             f"{'an encoder such as BERT' if wanted == 'encoder' else 'a decoder such as Llama'}"
         )
     return base
+
+
+def refuse_encoder_decoder(config: PreTrainedConfig) -> None:
+    """Asked before weights are loaded too: BART's class for generation drops the encoder and calls itself a decoder."""
+    if config.is_encoder_decoder:
+        raise UnsupportedModelError(f"{config.model_type} is an encoder-decoder; edgetune tunes encoders and decoders")
 
 
 def probed_layers(model: PreTrainedModel, ids: Tensor) -> tuple[LayerShape, ...]:
