@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import torch
 from edgetune.adapter import Adapter, adapter_from
 from edgetune.config import TrainConfig
 from edgetune.data.labels import label_ids, label_names
-from edgetune.data.rows import read_rows
+from edgetune.data.rows import Conversation, LabelledText, PromptCompletion, read_rows
 from edgetune.methods.head import LinearHead
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
@@ -22,30 +21,31 @@ from edgetune.training.loop import Outcome, Progress, fit
 
 SOFT = {"prompt": Prompt, "prefix": Prefix}
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
-class Prepared:
-    """Everything that is checked before the first step."""
+class Rows:
+    """The rows of one file: a classifier's with their labels' numbers."""
 
-    examples: list[Example]
-    held_out: list[Example]
-    labels: tuple[str, ...]
+    path: str
+    texts: list[LabelledText]
+    labels: list[int]
+    pairs: list[PromptCompletion | Conversation]
 
 
-def prepared(base: Base, config: TrainConfig) -> Prepared:
-    """Rows read, checked and tokenised; no weights are touched."""
-    limit = text_limit(base, config.virtual_tokens, config.max_length)
+def read_sets(config: TrainConfig) -> tuple[list[Rows], tuple[str, ...]]:
+    """Training rows, held-out rows where there are any, and the label names; no model is needed yet."""
     paths = [config.data, *([config.eval_data] if config.eval_data else [])]
     if config.task == "generate":
-        pairs = [(path, read_rows(path, task="generate", columns=config.columns)) for path in paths]
-        sets, names = [generation_examples(base, rows, limit, path) for path, rows in pairs], []
-    else:
-        texts = [(path, read_rows(path, task="classify", columns=config.columns)) for path in paths]
-        names = label_names(texts[0][1])
-        sets = [class_examples(base, rows, label_ids(rows, names, path), limit) for path, rows in texts]
-    return Prepared(sets[0], sets[1] if len(sets) > 1 else [], tuple(names))
+        return [Rows(path, [], [], read_rows(path, task="generate", columns=config.columns)) for path in paths], ()
+    texts = [read_rows(path, task="classify", columns=config.columns) for path in paths]
+    names = label_names(texts[0])
+    return [Rows(path, rows, label_ids(rows, names, path), []) for path, rows in zip(paths, texts)], tuple(names)
+
+
+def examples_of(base: Base, rows: Rows, limit: int | None) -> list[Example]:
+    if rows.texts:
+        return class_examples(base, rows.texts, rows.labels, limit)
+    return generation_examples(base, rows.pairs, limit, rows.path)
 
 
 def untrained(base: Base, config: TrainConfig, classes: int) -> Tuned:
@@ -64,8 +64,10 @@ def train(
     Raises:
         EdgetuneError: rows, options and base do not fit together; nothing was trained then.
     """
+    sets, labels = read_sets(config)
     base = base or load_base(config.model, config.task)
-    data = prepared(base, config)
-    tuned = untrained(base, config, len(data.labels))
-    outcome = fit(tuned, config, data.examples, data.held_out, report)
-    return adapter_from(tuned, task=config.task, method=config.method, labels=data.labels), outcome
+    limit = text_limit(base, config.virtual_tokens, config.max_length)
+    examples, *held_out = (examples_of(base, rows, limit) for rows in sets)
+    tuned = untrained(base, config, len(labels))
+    outcome = fit(tuned, config, examples, held_out[0] if held_out else (), report)
+    return adapter_from(tuned, task=config.task, method=config.method, labels=labels), outcome
