@@ -103,18 +103,18 @@ def load_adapter(folder: str | Path) -> Adapter:
 def adapter_from(tuned: Tuned, *, task: str, method: str, labels: tuple[str, ...] = ()) -> Adapter:
     """What is worth keeping of a tuned model; the base is named, not stored."""
     tensors: dict[str, Tensor] = {}
-    if isinstance(tuned.soft, Prompt):
-        tensors["prompt_embeds"] = tuned.soft.embeds
-    elif isinstance(tuned.soft, Prefix):
-        for i, (key, value) in enumerate(zip(tuned.soft.keys, tuned.soft.values)):
-            tensors[f"past_key_values.{i}.key"], tensors[f"past_key_values.{i}.value"] = key, value
+    virtual = tuned.virtual()
+    if virtual.prompt is not None:
+        tensors["prompt_embeds"] = virtual.prompt[0]
+    for i, (key, value) in enumerate(virtual.prefix or ()):
+        tensors[f"past_key_values.{i}.key"], tensors[f"past_key_values.{i}.value"] = key[0], value[0]
     if tuned.head is not None:
         tensors["head.weight"], tensors["head.bias"] = tuned.head.weight, tuned.head.bias
     base = tuned.base
     return Adapter(
         task=task,
         method=method,
-        virtual_tokens=tuned.virtual().length,
+        virtual_tokens=virtual.length,
         base_name=base.name,
         base_type=base.model_type,
         base_fingerprint=base.fingerprint,

@@ -19,6 +19,11 @@ Task = Literal["classify", "generate"]
 Method = Literal["prompt", "prefix"]
 Pooling = Literal["mean", "first"]
 
+Init = Literal["vocab", "random", "text", "labels"]
+Reparameterisation = Literal["none", "mlp", "lstm"]
+
+INITS: tuple[str, ...] = get_args(Init)
+REPARAMETERISATIONS: tuple[str, ...] = get_args(Reparameterisation)
 METHODS: tuple[str, ...] = get_args(Method)
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 
@@ -45,6 +50,10 @@ class TrainConfig:
     task: Task = option("classify", "What to tune for.")
     method: Method = option("prefix", "What to learn.", choices=METHODS)
     virtual_tokens: int = option(20, "P, the virtual tokens to learn.", minimum=1)
+    init: Init = option("vocab", "What virtual tokens start from.", choices=INITS)
+    init_text: str | None = option(None, "The text of --init text.")
+    reparameterise: Reparameterisation = option("none", "A network to tune through.", choices=REPARAMETERISATIONS)
+    reparameterise_size: int = option(128, "Width of that network.", minimum=1)
     columns: dict[str, str] = option(None, "Names of the file's columns: FIELD=COLUMN, e.g. label=category.")
     steps: int = option(500, "Optimiser steps.", minimum=0)
     batch_size: int = option(32, "B, rows a step.", minimum=1)
@@ -61,7 +70,7 @@ class TrainConfig:
         if self.columns is None:
             object.__setattr__(self, "columns", {})
         for f in fields(self):
-            check_value(f.name, getattr(self, f.name), f.metadata)
+            check_value(f.name, getattr(self, f.name), str(f.type), f.metadata)
 
     @property
     def peak_learning_rate(self) -> float:
@@ -75,26 +84,33 @@ class TrainConfig:
         columns = values.pop("columns")
         lines = [f"{name} = {toml_value(value)}" for name, value in values.items()]
         if columns:
-            lines += ["", "[columns]", *(f"{json.dumps(k)} = {toml_value(v)}" for k, v in columns.items())]
+            lines += ["", "[columns]", *(f"{toml_value(k)} = {toml_value(v)}" for k, v in columns.items())]
         return "\n".join(lines) + "\n"
 
 
 def toml_value(value: Any) -> str:
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def check_value(name: str, value: Any, limits: Any) -> None:
+def check_value(name: str, value: Any, kind: str, limits: Any) -> None:
+    """`kind` is the field's annotation; a file may hold anything."""
     choices, minimum = limits.get("choices"), limits.get("minimum")
+    if value is None and kind.endswith("| None"):
+        return
     if choices and value not in choices:
         raise ConfigError(f"{name} is {value!r}; choose {' or '.join(choices)}")
-    if minimum is not None and value is not None:
+    if kind.startswith("str") and not isinstance(value, str):
+        raise ConfigError(f"{name} is {value!r}; give a text in quotes")
+    if kind.startswith("dict") and not (isinstance(value, dict) and all(isinstance(x, str) for x in value.values())):
+        raise ConfigError(f"{name} is {value!r}; give a table of FIELD = \"COLUMN\"")
+    if kind.startswith(("int", "float")):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{name} is {value!r}; give a number")
-        if isinstance(minimum, int) and not isinstance(value, int):
+        if kind.startswith("int") and not isinstance(value, int):
             raise ConfigError(f"{name} is {value!r}; give a whole number")
-        if not value >= minimum:
+        if minimum is not None and not value >= minimum:
             raise ConfigError(f"{name} is {value}; the least is {minimum}")
 
 

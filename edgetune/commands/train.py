@@ -31,7 +31,7 @@ def command(out: str, config_path: str | None, force: bool, columns: tuple[str, 
             raise ConfigError(f"--{name} is missing: give it, or set {name} in the file of --config")
     from edgetune.models.base import task_named
 
-    config = TrainConfig(**{**values, "task": task_named(values["task"])})
+    config = TrainConfig(**{**values, "task": task_named(str(values["task"]))})
     with training_report(config) as report:
         adapter, outcome = train_into(out, config, report.step, force=force)
     report.finish(out, adapter, outcome)

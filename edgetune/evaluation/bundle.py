@@ -9,7 +9,6 @@ from pathlib import Path
 
 import edgetune_runtime
 import numpy as np
-from tokenizers import Tokenizer
 
 from edgetune.data.labels import label_ids
 from edgetune.data.rows import Conversation, read_rows
@@ -32,7 +31,7 @@ def evaluate_bundle(
     if model.task == "classify":
         metrics = classified(model, name, data, columns)
     else:
-        metrics = generated(Path(path), model, name, data, columns)
+        metrics = generated(model, name, data, columns)
     metrics["rows_per_second"] = metrics["rows"] / (time.perf_counter() - began)
     return metrics
 
@@ -42,29 +41,27 @@ def classified(
 ) -> dict[str, float]:
     if name is None:
         raise ConfigError("the bundle has no adapter, so it knows no labels; add one with edgetune add-adapter")
-    labels = model.adapters[name].labels if name in model.adapters else ()
     rows = read_rows(data, task="classify", columns=columns)
+    if name in model.adapters:  # a wrong name is the runtime's to refuse: it knows the right ones
+        label_ids(rows, model.adapters[name].labels, data)
     texts = [row.text if row.text_pair is None else (row.text, row.text_pair) for row in rows]
     answers = model.classify(texts, adapter=name)
-    label_ids(rows, labels, data)
     right = sum(answer.label == row.label for answer, row in zip(answers, rows))
     loss = -sum(math.log(max(answer.scores[row.label], 1e-45)) for answer, row in zip(answers, rows))
     return {"rows": len(rows), "loss": loss / len(rows), "accuracy": right / len(rows)}
 
 
 def generated(
-    path: Path, model: edgetune_runtime.Model, name: str | None, data: str | Path, columns: Mapping[str, str] | None
+    model: edgetune_runtime.Model, name: str | None, data: str | Path, columns: Mapping[str, str] | None
 ) -> dict[str, float]:
     """Loss per completion token, an end token behind each completion, as in training."""
     rows = read_rows(data, task="generate", columns=columns)
-    tokenizer = Tokenizer.from_file(str(path / model.manifest.tokenizer.file))
-    ends = list(model.manifest.tokenizer.eos_token_ids[:1])
     total, count = 0.0, 0
     for row in rows:
         if isinstance(row, Conversation):
             raise DataError(f"{data}:{row.line}: chats need the model's template; evaluate them with --model and --adapter")
-        prompt = tokenizer.encode(row.prompt).ids
-        completion = tokenizer.encode(row.completion, add_special_tokens=False).ids + ends
+        prompt = model.tokenizer.encode(row.prompt)
+        completion = [*model.tokenizer.encode(row.completion, add_special_tokens=False), *model.eos_token_ids[:1]]
         logits = model.logits([*prompt, *completion], adapter=name, keep=len(completion) + 1)[:-1].astype(np.float64)
         peak = logits.max(-1)
         normaliser = peak + np.log(np.exp(logits - peak[:, None]).sum(-1))

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from edgetune.methods.initial import from_activations, sampled_tokens
 from edgetune.models.attention import KeyValue
-from edgetune.models.base import Base
 from edgetune.models.virtual import Virtual
 
 
@@ -19,10 +17,6 @@ class Prefix(torch.nn.Module):
         super().__init__()
         self.keys = torch.nn.ParameterList(key.clone() for key, _ in start)
         self.values = torch.nn.ParameterList(value.clone() for _, value in start)
-
-    @classmethod
-    def sampled(cls, base: Base, length: int, generator: torch.Generator) -> Prefix:
-        return cls(from_activations(base, sampled_tokens(base, length, generator)))
 
     def virtual(self) -> Virtual:
         return Virtual(prefix=[(key[None], value[None]) for key, value in zip(self.keys, self.values)])

@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from edgetune.methods.initial import from_sample_of_embeddings
-from edgetune.models.base import Base
 from edgetune.models.virtual import Virtual
 
 
@@ -17,10 +15,6 @@ class Prompt(torch.nn.Module):
     def __init__(self, start: Float[Tensor, "P H"]) -> None:
         super().__init__()
         self.embeds = torch.nn.Parameter(start.clone())
-
-    @classmethod
-    def sampled(cls, base: Base, length: int, generator: torch.Generator) -> Prompt:
-        return cls(from_sample_of_embeddings(base, length, generator))
 
     def virtual(self) -> Virtual:
         return Virtual(prompt=self.embeds[None])

@@ -10,6 +10,7 @@ from edgetune.config import Pooling
 from edgetune.methods.head import LinearHead, pooled
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
+from edgetune.methods.reparameterised import Reparameterised
 from edgetune.models.base import Base
 from edgetune.models.forward import full_mask, hidden_states, logits_at
 from edgetune.models.virtual import NOTHING, Virtual
@@ -19,7 +20,7 @@ class Tuned(torch.nn.Module):
     """The learned parts around a frozen base. Without virtual tokens and head it is the base itself."""
 
     def __init__(
-        self, base: Base, soft: Prompt | Prefix | None, head: LinearHead | None = None, pooling: Pooling = "mean"
+        self, base: Base, soft: Prompt | Prefix | Reparameterised | None, head: LinearHead | None = None, pooling: Pooling = "mean"
     ) -> None:
         super().__init__()
         self.base, self.soft, self.head = base, soft, head

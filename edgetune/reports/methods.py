@@ -33,7 +33,7 @@ class MethodResult:
 
 def method_table(results: Sequence[MethodResult], title: str) -> Table:
     table = Table(title=title, title_justify="left")
-    for name in ("method", "virtual tokens", "parameters", "of the model", "bytes", "accuracy", "latency", "trained in"):
+    for name in ("method", "virtual", "parameters", "of base", "bytes", "accuracy", "latency", "trained"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for r in results:
         table.add_row(

@@ -49,18 +49,16 @@ def batch_of(examples: Sequence[Example], pad_token_id: int) -> Batch:
 
 
 def shuffled(examples: Sequence[Example], batch_size: int, pad_token_id: int, rng: random.Random) -> Iterator[Batch]:
-    """Batches without end; every example comes once before any comes again."""
-    queue: list[int] = []
+    """Batches without end; every example comes once before any comes again, so an epoch's last batch may be smaller."""
     while True:
-        while len(queue) < POOL * batch_size:
-            epoch = list(range(len(examples)))
-            rng.shuffle(epoch)
-            queue += epoch
-        pool, queue = sorted(queue[: POOL * batch_size], key=lambda i: len(examples[i].input_ids)), queue[POOL * batch_size :]
-        groups = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
-        rng.shuffle(groups)
-        for group in groups:
-            yield batch_of([examples[i] for i in group], pad_token_id)
+        epoch = list(range(len(examples)))
+        rng.shuffle(epoch)
+        for start in range(0, len(epoch), POOL * batch_size):
+            pool = sorted(epoch[start : start + POOL * batch_size], key=lambda i: len(examples[i].input_ids))
+            groups = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+            rng.shuffle(groups)
+            for group in groups:
+                yield batch_of([examples[i] for i in group], pad_token_id)
 
 
 def by_length(examples: Sequence[Example], batch_size: int, pad_token_id: int) -> Iterator[tuple[list[int], Batch]]:

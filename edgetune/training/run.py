@@ -12,15 +12,11 @@ from edgetune.config import TrainConfig
 from edgetune.data.labels import label_ids, label_names
 from edgetune.data.rows import Conversation, LabelledText, PromptCompletion, read_rows
 from edgetune.methods.head import LinearHead
-from edgetune.methods.prefix import Prefix
-from edgetune.methods.prompt import Prompt
+from edgetune.methods.start import starting_soft
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, load_base
 from edgetune.training.examples import Example, class_examples, generation_examples, text_limit
 from edgetune.training.loop import Outcome, Progress, fit
-
-SOFT = {"prompt": Prompt, "prefix": Prefix}
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -48,11 +44,11 @@ def examples_of(base: Base, rows: Rows, limit: int | None) -> list[Example]:
     return generation_examples(base, rows.pairs, limit, rows.path)
 
 
-def untrained(base: Base, config: TrainConfig, classes: int) -> Tuned:
+def untrained(base: Base, config: TrainConfig, labels: tuple[str, ...]) -> Tuned:
     """The learned parts at their first values; the same seed gives the same values."""
     generator = torch.Generator().manual_seed(config.seed)
-    soft = SOFT[config.method].sampled(base, config.virtual_tokens, generator)
-    head = LinearHead(base.hidden_size, classes) if config.task == "classify" else None
+    soft = starting_soft(base, config, labels, generator)
+    head = LinearHead(base.hidden_size, len(labels)) if config.task == "classify" else None
     return Tuned(base, soft, head, config.pooling)
 
 
@@ -68,6 +64,6 @@ def train(
     base = base or load_base(config.model, config.task)
     limit = text_limit(base, config.virtual_tokens, config.max_length)
     examples, *held_out = (examples_of(base, rows, limit) for rows in sets)
-    tuned = untrained(base, config, len(labels))
+    tuned = untrained(base, config, labels)
     outcome = fit(tuned, config, examples, held_out[0] if held_out else (), report)
     return adapter_from(tuned, task=config.task, method=config.method, labels=labels), outcome

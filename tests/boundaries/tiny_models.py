@@ -37,9 +37,8 @@ def decoder(seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     words = tokenizer("<s> $A")
     shape = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
     ids = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id, "pad_token_id": words.pad_token_id}
-    config = LlamaConfig(
-        vocab_size=len(words), num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True, **shape, **ids
-    )
+    wide = {"num_key_value_heads": 2, "initializer_range": 0.3}  # at 0.02 every text is one token over and over
+    config = LlamaConfig(vocab_size=len(words), max_position_embeddings=256, **wide, **shape, **ids)
     return LlamaForCausalLM(config), words
 
 

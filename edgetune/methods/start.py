@@ -1,0 +1,65 @@
+"""The learned parts of an adapter at their first values, as a configuration asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from edgetune.config import TrainConfig
+from edgetune.errors import ConfigError
+from edgetune.methods.initial import from_activations, from_embeddings, random_like, sampled_tokens, text_tokens
+from edgetune.methods.prefix import Prefix
+from edgetune.methods.prompt import Prompt
+from edgetune.methods.reparameterised import Reparameterised
+from edgetune.models.base import Base
+
+
+def starting_tokens(base: Base, config: TrainConfig, labels: Sequence[str], generator: torch.Generator) -> torch.Tensor:
+    """Ids `[P]` that `init` names: sampled, of a text, or of the class labels.
+
+    Raises:
+        ConfigError: a start that the task or the options do not give.
+    """
+    if config.init == "text":
+        if not config.init_text:
+            raise ConfigError("--init text needs the text: give --init-text")
+        return text_tokens(base, [config.init_text], config.virtual_tokens)
+    if config.init == "labels":
+        if not labels:
+            raise ConfigError("--init labels needs a task with labels; use text, vocab or random")
+        return text_tokens(base, [label.replace("_", " ") for label in labels], config.virtual_tokens)
+    return sampled_tokens(base, config.virtual_tokens, generator)
+
+
+def like(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return random_like(x, tuple(x.shape), generator)
+
+
+def starting_soft(
+    base: Base, config: TrainConfig, labels: Sequence[str], generator: torch.Generator
+) -> Prompt | Prefix | Reparameterised:
+    """The method's virtual tokens at their start; the same generator state gives the same values.
+
+    Raises:
+        ConfigError: options that exclude each other.
+    """
+    tokens = starting_tokens(base, config, labels, generator)
+    soft: Prompt | Prefix
+    if config.method == "prompt":
+        start = from_embeddings(base, tokens)
+        if config.init == "random":
+            table: Any = base.embeddings
+            start = random_like(table.weight, tuple(start.shape), generator)
+        soft = Prompt(start)
+    else:
+        layers = from_activations(base, tokens)
+        if config.init == "random":
+            layers = [(like(key, generator), like(value, generator)) for key, value in layers]
+        soft = Prefix(layers)
+    if config.reparameterise == "none":
+        return soft
+    if config.reparameterise == "lstm" and config.method != "prompt":
+        raise ConfigError("--reparameterise lstm is P-tuning's, for --method prompt; a prefix takes mlp")
+    return Reparameterised(soft, config.reparameterise, config.reparameterise_size, generator)

@@ -1,0 +1,118 @@
+"""What virtual tokens start from, and what a network around them changes."""
+
+import pytest
+import torch
+
+from edgetune.adapter import adapter_from, tuned_from
+from edgetune.config import TrainConfig
+from edgetune.errors import ConfigError
+from edgetune.methods.start import starting_soft
+from edgetune.methods.tuned import Tuned
+from edgetune.models.forward import full_mask, logits_at
+
+from ..tiny import base_of
+
+
+def start_of(base, seed=0, labels=(), **options):
+    return starting_soft(base, TrainConfig(**options), labels, torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    return base_of("llama")
+
+
+def next_token_logits(base, ids, virtual):
+    ids = torch.tensor([ids])
+    mask = torch.ones_like(ids)
+    return logits_at(base, ids, full_mask(mask, virtual), mask.bool(), virtual)
+
+
+@pytest.mark.parametrize("method", ["prompt", "prefix"])
+def test_start_from_a_text_equals_prompting_with_that_text(decoder, method):
+    soft = start_of(decoder, method=method, virtual_tokens=3, init="text", init_text="w7 w9 w11")
+    front = decoder.tokenizer("w7 w9 w11", add_special_tokens=False).input_ids
+    text = [20, 21, 22, 23]
+    expected = decoder.model(torch.tensor([front + text])).logits[0, 3:]
+    torch.testing.assert_close(next_token_logits(decoder, text, soft.virtual()), expected, rtol=0, atol=1e-5)
+
+
+def test_a_short_text_is_repeated_and_a_long_one_cut(decoder):
+    table = decoder.embeddings.weight
+    front = decoder.tokenizer("w7 w9", add_special_tokens=False).input_ids
+    long = start_of(decoder, method="prompt", virtual_tokens=5, init="text", init_text="w7 w9").embeds
+    assert torch.equal(long, table[[*front, *front, front[0]]])
+    short = start_of(decoder, method="prompt", virtual_tokens=1, init="text", init_text="w7 w9").embeds
+    assert torch.equal(short, table[front[:1]])
+
+
+def test_start_from_labels_takes_their_words_in_order():
+    base = base_of("bert")
+    soft = start_of(base, labels=("w3_w4", "w5"), method="prompt", virtual_tokens=3, init="labels")
+    words = base.tokenizer("w3 w4 w5", add_special_tokens=False).input_ids
+    assert torch.equal(soft.embeds, base.embeddings.weight[words])
+
+
+def test_random_start_has_the_vocabulary_s_mean_and_deviation(decoder):
+    soft = start_of(decoder, method="prompt", virtual_tokens=4000, init="random")
+    table = decoder.embeddings.weight
+    torch.testing.assert_close(soft.embeds.mean(0), table.mean(0), rtol=0, atol=0.02)
+    torch.testing.assert_close(soft.embeds.std(0), table.std(0, unbiased=False), rtol=0.1, atol=0)
+
+
+def test_sampled_start_takes_words_of_the_vocabulary_and_no_special_token(decoder):
+    count = decoder.vocab_size - len(decoder.tokenizer.all_special_ids)
+    soft = start_of(decoder, method="prompt", virtual_tokens=count)
+    special = decoder.embeddings.weight[decoder.tokenizer.all_special_ids]
+    assert len(torch.unique(soft.embeds, dim=0)) == count
+    assert torch.cdist(soft.embeds, special).min() > 0
+
+
+@pytest.mark.parametrize("init", ["vocab", "random"])
+@pytest.mark.parametrize("method", ["prompt", "prefix"])
+def test_the_seed_decides(decoder, method, init):
+    first, same, other = (
+        [p for p in start_of(decoder, seed, method=method, init=init).parameters()] for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(first, same))
+    assert not any(torch.equal(a, b) for a, b in zip(first, other))
+
+
+@pytest.mark.parametrize("options, message", [
+    (dict(init="text"), "--init-text"),
+    (dict(init="text", init_text="   "), "no tokens"),
+    (dict(init="labels"), "needs a task with labels"),
+    (dict(method="prefix", reparameterise="lstm"), "prompt"),
+])  # fmt: skip
+def test_a_start_that_cannot_be_is_refused(decoder, options, message):
+    with pytest.raises(ConfigError, match=message):
+        start_of(decoder, **options)
+
+
+@pytest.mark.parametrize("method, network", [("prompt", "mlp"), ("prefix", "mlp"), ("prompt", "lstm")])
+def test_a_network_starts_from_the_values_it_was_given_and_is_folded_away(decoder, method, network):
+    plain = start_of(decoder, method=method, virtual_tokens=4)
+    around = start_of(decoder, method=method, virtual_tokens=4, reparameterise=network, reparameterise_size=8)
+    text = [20, 21, 22]
+    expected = next_token_logits(decoder, text, plain.virtual())
+    torch.testing.assert_close(next_token_logits(decoder, text, around.virtual()), expected)
+    for parameter in around.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.5)
+    adapter = adapter_from(Tuned(decoder, around), task="generate", method=method)
+    names = {"prompt_embeds"} if method == "prompt" else {f"past_key_values.{i}.{x}" for i in (0, 1) for x in ("key", "value")}
+    assert set(adapter.tensors) == names
+    moved = next_token_logits(decoder, text, around.virtual())
+    assert (moved - expected).abs().max() > 0.01
+    folded = tuned_from(decoder, adapter).virtual()
+    torch.testing.assert_close(next_token_logits(decoder, text, folded), moved)
+
+
+def test_every_part_of_a_network_learns(decoder):
+    around = start_of(decoder, method="prompt", virtual_tokens=4, reparameterise="lstm", reparameterise_size=8)
+    torch.nn.init.normal_(around.outer.weight)
+    next_token_logits(decoder, [20, 21], around.virtual()).square().sum().backward()
+    learned = {name: p.grad for name, p in around.named_parameters() if p.requires_grad}
+    assert learned.keys() >= {"seeds", "inner.weight", "outer.weight", "lstm.weight_ih_l0"}
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in learned.values())
+    assert around.start.embeds.grad is None

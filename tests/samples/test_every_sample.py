@@ -1,0 +1,33 @@
+"""What holds for every sample: short, over the runtime alone, with a README."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+FILES = sorted(SAMPLES.glob("*/*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+class TestSample:
+    def test_has_at_most_thirty_lines(self, path):
+        assert len(path.read_text("utf-8").splitlines()) <= 30
+
+    def test_imports_the_runtime_and_the_standard_library_alone(self, path):
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "." for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert names - sys.stdlib_module_names == {"edgetune_runtime"}
+
+    def test_uses_public_names_alone(self, path):
+        nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+        assert not [node.attr for node in nodes if isinstance(node, ast.Attribute) and node.attr.startswith("_")]
+
+    def test_has_a_readme_that_names_it(self, path):
+        assert path.name in (path.parent / "README.md").read_text("utf-8")
+
+
+def test_there_is_one_program_in_each_folder():
+    assert len(FILES) == len([folder for folder in SAMPLES.iterdir() if folder.is_dir()]) >= 2
