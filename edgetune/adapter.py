@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from edgetune.config import Pooling
+from edgetune.config import POOLINGS, Pooling, Task
 from edgetune.errors import AdapterError, BaseMismatchError
 from edgetune.methods.head import LinearHead
 from edgetune.methods.prefix import Prefix
@@ -23,6 +23,10 @@ FORMAT_VERSION = 1
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
 POSITIONS = "after_virtual"
 """Virtual tokens hold positions 0 … P−1, the text starts at P."""
+
+CHOICES = {"task": get_args(Task), "pooling": POOLINGS, "positions": (POSITIONS,)}
+KINDS = {"virtual_tokens": int, "labels": list, "tokens": dict, "generation": dict}
+"""What a description's fields may hold; the others are strings."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,21 @@ def load_adapter(folder: str | Path) -> Adapter:
     if missing:
         raise AdapterError(f"{folder / DESCRIPTION} lacks {', '.join(sorted(missing))}")
     values: dict[str, Any] = {name: value for name, value in text.items() if name in known}
+    check_description(values, tensors, folder / DESCRIPTION)
     return Adapter(**{**values, "labels": tuple(values.get("labels", ())), "tensors": tensors})
+
+
+def check_description(values: dict[str, Any], tensors: dict[str, Tensor], where: Path) -> None:
+    """Raises AdapterError for a value of another type, of no known meaning, or for labels that the head does not have."""
+    for name, value in values.items():
+        if name in CHOICES and value not in CHOICES[name]:
+            raise AdapterError(f"{where}: {name} is {value!r}; this edgetune knows {', '.join(CHOICES[name])}")
+        if not isinstance(value, KINDS.get(name, str)):
+            raise AdapterError(f"{where}: {name} is {value!r}, which is not of type {KINDS.get(name, str).__name__}")
+    labels = values.get("labels", [])
+    classes = tensors["head.weight"].shape[0] if "head.weight" in tensors else 0
+    if len(labels) != classes or not all(isinstance(label, str) for label in labels):
+        raise AdapterError(f"{where}: labels are {len(labels)} names, and the head has {classes} classes")
 
 
 def adapter_from(tuned: Tuned, *, task: str, method: str, labels: tuple[str, ...] = ()) -> Adapter:

@@ -18,6 +18,7 @@ else:
 Task = Literal["classify", "generate"]
 Method = Literal["prompt", "prefix"]
 Pooling = Literal["mean", "first"]
+Precision = Literal["fp32", "bf16"]
 
 Init = Literal["vocab", "random", "text", "labels"]
 Reparameterisation = Literal["none", "mlp", "lstm"]
@@ -26,6 +27,7 @@ INITS: tuple[str, ...] = get_args(Init)
 REPARAMETERISATIONS: tuple[str, ...] = get_args(Reparameterisation)
 METHODS: tuple[str, ...] = get_args(Method)
 POOLINGS: tuple[str, ...] = get_args(Pooling)
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 LEARNING_RATES = {
     ("classify", "prompt"): 5e-2,
@@ -56,14 +58,19 @@ class TrainConfig:
     reparameterise_size: int = option(128, "Width of that network.", minimum=1)
     columns: dict[str, str] = option(None, "Names of the file's columns: FIELD=COLUMN, e.g. label=category.")
     steps: int = option(500, "Optimiser steps.", minimum=0)
-    batch_size: int = option(32, "B, rows a step.", minimum=1)
+    batch_size: int = option(32, "B, rows that go through the model at once.", minimum=1)
+    accumulate: int = option(1, "Batches a step: as one batch of so many times the rows, in the memory of one.", minimum=1)
     learning_rate: float | None = option(None, "Peak learning rate; by default the method's own.", minimum=0.0)
     warmup: float = option(0.1, "Fraction of the steps over which the rate rises; it falls linearly after.", minimum=0.0)
     weight_decay: float = option(0.0, "AdamW's weight decay.", minimum=0.0)
     clip_norm: float = option(1.0, "Largest norm of a step's gradient; 0 does not clip.", minimum=0.0)
     pooling: Pooling = option("mean", "What a classifier's head reads of the text.", choices=POOLINGS)
     max_length: int | None = option(None, "Most tokens of a classifier's text; by default what the base holds.", minimum=2)
+    precision: Precision = option("fp32", "What the base computes in; what is learned stays fp32.", choices=PRECISIONS)
     eval_every: int = option(100, "Steps between evaluations.", minimum=1)
+    patience: int | None = option(None, "Evaluations without improvement after which a run ends; by default it goes on.", minimum=1)
+    save_every: int = option(100, "Steps after which --resume can continue a killed run; 0 keeps nothing.", minimum=0)
+    tensorboard: str | None = option(None, "Folder for TensorBoard's files of the run.")
     seed: int = option(0, "Seed of initial values and of the order of rows.")
 
     def __post_init__(self) -> None:

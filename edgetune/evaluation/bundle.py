@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import edgetune_runtime
 import numpy as np
@@ -13,13 +14,20 @@ import numpy as np
 from edgetune.data.labels import label_ids
 from edgetune.data.rows import Conversation, read_rows
 from edgetune.errors import ConfigError, DataError
-from edgetune.evaluation.metrics import with_perplexity
+from edgetune.evaluation.metrics import macro_f1, text_metrics, with_perplexity
 
 
 def evaluate_bundle(
-    path: str | Path, data: str | Path, adapter: str | None = None, columns: Mapping[str, str] | None = None
+    path: str | Path,
+    data: str | Path,
+    adapter: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    write: int = 0,
 ) -> dict[str, float]:
-    """`rows`, `loss`, `accuracy` or `perplexity`, and `rows_per_second`; `adapter` None is the bundle's default.
+    """`rows`, `loss`, and `accuracy` and `macro_f1`, or `perplexity`; `rows_per_second`; `adapter` None is the default.
+
+    With `write` a generator also completes that many prompts greedily: `exact_match`, `bleu`, `rouge_l` against all
+    completions that the rows give for the same prompt.
 
     Raises:
         DataError: rows that cannot be used, or a label that the adapter does not know.
@@ -31,7 +39,7 @@ def evaluate_bundle(
     if model.task == "classify":
         metrics = classified(model, name, data, columns)
     else:
-        metrics = generated(model, name, data, columns)
+        metrics = generated(model, name, data, columns, write)
     metrics["rows_per_second"] = metrics["rows"] / (time.perf_counter() - began)
     return metrics
 
@@ -46,13 +54,14 @@ def classified(
         label_ids(rows, model.adapters[name].labels, data)
     texts = [row.text if row.text_pair is None else (row.text, row.text_pair) for row in rows]
     answers = model.classify(texts, adapter=name)
-    right = sum(answer.label == row.label for answer, row in zip(answers, rows))
+    expected, got = [row.label for row in rows], [answer.label for answer in answers]
+    right = sum(a == b for a, b in zip(expected, got))
     loss = -sum(math.log(max(answer.scores[row.label], 1e-45)) for answer, row in zip(answers, rows))
-    return {"rows": len(rows), "loss": loss / len(rows), "accuracy": right / len(rows)}
+    return {"rows": len(rows), "loss": loss / len(rows), "accuracy": right / len(rows), "macro_f1": macro_f1(expected, got)}
 
 
 def generated(
-    model: edgetune_runtime.Model, name: str | None, data: str | Path, columns: Mapping[str, str] | None
+    model: edgetune_runtime.Model, name: str | None, data: str | Path, columns: Mapping[str, str] | None, write: int
 ) -> dict[str, float]:
     """Loss per completion token, an end token behind each completion, as in training."""
     rows = read_rows(data, task="generate", columns=columns)
@@ -67,4 +76,15 @@ def generated(
         normaliser = peak + np.log(np.exp(logits - peak[:, None]).sum(-1))
         total += float((normaliser - logits[np.arange(len(completion)), completion]).sum())
         count += len(completion)
-    return with_perplexity({"rows": len(rows), "loss": total / count}, "generate")
+    metrics = with_perplexity({"rows": len(rows), "loss": total / count}, "generate")
+    return {**metrics, **written(model, name, rows, write)} if write else metrics
+
+
+def written(model: edgetune_runtime.Model, name: str | None, rows: Sequence[Any], count: int) -> dict[str, float]:
+    """Metrics of greedy completions of the first `count` distinct prompts, and how many there were."""
+    references: dict[str, list[str]] = {}
+    for row in rows:
+        references.setdefault(row.prompt, []).append(row.completion)
+    prompts = list(references)[:count]
+    texts = [answer.text for answer in model.generate(prompts, adapter=name, temperature=0.0)]
+    return {"written": len(prompts), **text_metrics([references[prompt] for prompt in prompts], texts)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -36,6 +37,11 @@ class Batch:
     def rows(self) -> int:
         return self.input_ids.shape[0]
 
+    @property
+    def losses(self) -> int:
+        """What the batch's loss is the mean of: rows of a classifier, completion tokens of a generator."""
+        return self.rows if self.targets is None else len(self.targets)
+
 
 def batch_of(examples: Sequence[Example], pad_token_id: int) -> Batch:
     length = max(len(e.input_ids) for e in examples)
@@ -50,15 +56,32 @@ def batch_of(examples: Sequence[Example], pad_token_id: int) -> Batch:
 
 def shuffled(examples: Sequence[Example], batch_size: int, pad_token_id: int, rng: random.Random) -> Iterator[Batch]:
     """Batches without end; every example comes once before any comes again, so an epoch's last batch may be smaller."""
+    for batch, *_ in step_batches(examples, batch_size, 1, pad_token_id, rng):
+        yield batch
+
+
+def step_batches(
+    examples: Sequence[Example], batch_size: int, accumulate: int, pad_token_id: int, rng: random.Random, done: int = 0
+) -> Iterator[list[Batch]]:
+    """The batches of every step, without end: together the rows of one batch of `batch_size * accumulate`.
+
+    A function of the generator's state alone: with `done` the steps before it are left out and the rest is the same.
+    """
+    for rows in islice(step_rows(examples, batch_size * accumulate, rng), done, None):
+        parts = (rows[i : i + batch_size] for i in range(0, len(rows), batch_size))
+        yield [batch_of([examples[i] for i in part], pad_token_id) for part in parts]
+
+
+def step_rows(examples: Sequence[Example], count: int, rng: random.Random) -> Iterator[list[int]]:
+    """Indices of `count` rows of like lengths, the shortest first; every row once before any comes again."""
     while True:
         epoch = list(range(len(examples)))
         rng.shuffle(epoch)
-        for start in range(0, len(epoch), POOL * batch_size):
-            pool = sorted(epoch[start : start + POOL * batch_size], key=lambda i: len(examples[i].input_ids))
-            groups = [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+        for start in range(0, len(epoch), POOL * count):
+            pool = sorted(epoch[start : start + POOL * count], key=lambda i: len(examples[i].input_ids))
+            groups = [pool[i : i + count] for i in range(0, len(pool), count)]
             rng.shuffle(groups)
-            for group in groups:
-                yield batch_of([examples[i] for i in group], pad_token_id)
+            yield from groups
 
 
 def by_length(examples: Sequence[Example], batch_size: int, pad_token_id: int) -> Iterator[tuple[list[int], Batch]]:

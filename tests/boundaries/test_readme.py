@@ -98,12 +98,10 @@ class TestDocument:
 
 
 def test_make_has_the_targets_that_the_readme_names():
-    named = {
-        line.split()[1] for _, text in blocks(ROOT / "README.md") for line in text.splitlines() if line[:5] == "make "
-    }
+    lines = [line for _, text in blocks(ROOT / "README.md") for line in text.splitlines()]
+    named = {line.split()[1] for line in lines if line.startswith("make ")}
     assert named == {"demo", "test"}
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    assert named <= set(targets)
+    assert named <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 
 def test_make_has_the_variables_that_the_readme_names():

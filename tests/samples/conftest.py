@@ -7,10 +7,10 @@ import torch
 from boundaries import tiny_models
 from edgetune_export.bundle import export_bundle
 
-from edgetune.config import TrainConfig
 from edgetune.adapter import Adapter, adapter_from
 from edgetune.methods.head import LinearHead
-from edgetune.methods.start import starting_soft
+from edgetune.methods.prefix import Prefix
+from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, base_from, load_base
 
@@ -20,15 +20,17 @@ LABELS = ("delivery", "refund", "thanks")
 
 def classifier(base: Base) -> Adapter:
     """A prompt with a head that tells texts apart, though at random."""
-    head = LinearHead(base.hidden_size, len(LABELS))
-    torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(1))
-    prompt = starting_soft(base, TrainConfig(method="prompt", virtual_tokens=3), (), torch.Generator().manual_seed(2))
+    random, head = torch.Generator().manual_seed(0), LinearHead(base.hidden_size, len(LABELS))
+    torch.nn.init.normal_(head.weight, generator=random)
+    prompt = Prompt(torch.randn(3, base.embedding_size, generator=random))
     return adapter_from(Tuned(base, prompt, head), task="classify", method="prompt", labels=LABELS)
 
 
 def voice(base: Base, seed: int) -> Adapter:
     """A random prefix."""
-    prefix = starting_soft(base, TrainConfig(method="prefix", virtual_tokens=4), (), torch.Generator().manual_seed(seed))
+    random = torch.Generator().manual_seed(seed)
+    shapes = [(layer.key_value_heads, 4, layer.head_size) for layer in base.layers]
+    prefix = Prefix([(torch.randn(shape, generator=random), torch.randn(shape, generator=random)) for shape in shapes])
     return adapter_from(Tuned(base, prefix), task="generate", method="prefix")
 
 
