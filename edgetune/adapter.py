@@ -118,7 +118,9 @@ def check_description(values: dict[str, Any], tensors: dict[str, Tensor], where:
         raise AdapterError(f"{where}: labels are {len(labels)} names, and the head has {classes} classes")
 
 
-def adapter_from(tuned: Tuned, *, task: str, method: str, labels: tuple[str, ...] = ()) -> Adapter:
+def adapter_from(
+    tuned: Tuned, *, task: str, method: str, labels: tuple[str, ...] = (), generation: dict[str, Any] | None = None
+) -> Adapter:
     """What is worth keeping of a tuned model; the base is named, not stored."""
     tensors: dict[str, Tensor] = {}
     virtual = tuned.virtual()
@@ -140,6 +142,7 @@ def adapter_from(tuned: Tuned, *, task: str, method: str, labels: tuple[str, ...
         labels=labels,
         pooling=tuned.pooling,
         tokens={"eos": list(base.eos_token_ids)} if task == "generate" else {},
+        generation=generation or {},
     )
 
 

@@ -59,7 +59,7 @@ class TrainConfig:
     columns: dict[str, str] = option(None, "Names of the file's columns: FIELD=COLUMN, e.g. label=category.")
     steps: int = option(500, "Optimiser steps.", minimum=0)
     batch_size: int = option(32, "B, rows that go through the model at once.", minimum=1)
-    accumulate: int = option(1, "Batches a step: as one batch of so many times the rows, in the memory of one.", minimum=1)
+    accumulate: int = option(1, "Batches a step: one batch of all their rows, in the memory of one.", minimum=1)
     learning_rate: float | None = option(None, "Peak learning rate; by default the method's own.", minimum=0.0)
     warmup: float = option(0.1, "Fraction of the steps over which the rate rises; it falls linearly after.", minimum=0.0)
     weight_decay: float = option(0.0, "AdamW's weight decay.", minimum=0.0)
@@ -67,8 +67,10 @@ class TrainConfig:
     pooling: Pooling = option("mean", "What a classifier's head reads of the text.", choices=POOLINGS)
     max_length: int | None = option(None, "Most tokens of a classifier's text; by default what the base holds.", minimum=2)
     precision: Precision = option("fp32", "What the base computes in; what is learned stays fp32.", choices=PRECISIONS)
+    max_new_tokens: int | None = option(None, "Generators: on the device, the most new tokens of a completion.", minimum=1)
+    stop: str | None = option(None, "Generators: on the device, end a completion before this string.")
     eval_every: int = option(100, "Steps between evaluations.", minimum=1)
-    patience: int | None = option(None, "Evaluations without improvement after which a run ends; by default it goes on.", minimum=1)
+    patience: int | None = option(None, "Evaluations without improvement that end a run; by default none.", minimum=1)
     save_every: int = option(100, "Steps after which --resume can continue a killed run; 0 keeps nothing.", minimum=0)
     tensorboard: str | None = option(None, "Folder for TensorBoard's files of the run.")
     seed: int = option(0, "Seed of initial values and of the order of rows.")
@@ -84,6 +86,12 @@ class TrainConfig:
         if self.learning_rate is not None:
             return self.learning_rate
         return LEARNING_RATES[self.task, self.method]
+
+    @property
+    def generation_defaults(self) -> dict[str, Any]:
+        """What the adapter carries to the device; its callers can still say otherwise."""
+        given = {"max_new_tokens": self.max_new_tokens, "stop": [self.stop] if self.stop else None}
+        return {name: value for name, value in given.items() if value is not None}
 
     def toml(self) -> str:
         """The run as a file that `--config` reads back; options left at None are left out."""

@@ -1,7 +1,7 @@
 """Shapes that signatures state are checked while the tests run.
 
-The hook decorates what Python has not imported yet, so it is installed here, before any test module. The runtime's tests
-also run where neither jaxtyping nor torch is installed.
+The hook decorates what Python has not imported yet, so it is installed here, before any test module. The runtime's
+tests also run where neither jaxtyping nor torch is installed.
 """
 
 import functools

@@ -27,6 +27,8 @@ def command(bundle: str, text: str | None, adapter: str | None, bare: bool, thre
     if adapter and bare:
         raise click.UsageError("--adapter and --base exclude each other")
     model = edgetune_runtime.load(bundle, threads=threads)
+    if model.task == "classify":
+        refuse_generation(options, bare)
     chosen = {"adapter": None} if bare else {"adapter": adapter} if adapter else {}
     answer = classified if model.task == "classify" else continued
     if text is not None:
@@ -37,6 +39,14 @@ def command(bundle: str, text: str | None, adapter: str | None, bare: bool, thre
     for line in sys.stdin:
         if line.strip():
             answer(model, line.rstrip("\r\n"), chosen, options)
+
+
+def refuse_generation(options: dict[str, Any], bare: bool) -> None:
+    """A classifier has nothing to sample: an option that would do nothing is a mistake."""
+    given = [name for name, value in options.items() if value not in (None, ()) and name != "top_k"]
+    if given or bare:
+        name = "base" if bare else given[0].replace("_", "-")
+        raise click.UsageError(f"--{name} is for generators; this bundle classifies")
 
 
 def classified(model: Any, text: str, chosen: dict[str, Any], options: dict[str, Any]) -> None:

@@ -14,8 +14,11 @@ from edgetune.commands.options import config_options, named_columns
 @click.option("--task", help="classify or generate; the ecosystem's names (text-classification …) work too.")
 @click.option("--out", required=True, help="Folder for the adapter, its configuration and its log.")
 @click.option("--config", "config_path", help="A TOML file with any of these options; the command line wins.")
-@click.option("--force", is_flag=True, help="Replace an adapter that is already there.")
-def command(out: str, config_path: str | None, force: bool, columns: tuple[str, ...], **given: Any) -> None:
+@click.option("--force", is_flag=True, help="Replace an adapter that is already there, and an unfinished run.")
+@click.option("--resume", is_flag=True, help="Continue a run that was killed or stopped.")
+def command(
+    out: str, config_path: str | None, force: bool, resume: bool, columns: tuple[str, ...], **given: Any
+) -> None:
     """Tune a prompt or a prefix for a frozen base model."""
     from edgetune.config import TrainConfig, read_config
     from edgetune.errors import ConfigError
@@ -32,6 +35,6 @@ def command(out: str, config_path: str | None, force: bool, columns: tuple[str, 
     from edgetune.models.base import task_named
 
     config = TrainConfig(**{**values, "task": task_named(str(values["task"]))})
-    with training_report(config) as report:
-        adapter, outcome = train_into(out, config, report.step, force=force)
+    with training_report(config) as report, report.interruption(out):
+        adapter, outcome = train_into(out, config, report.step, force=force, resume=resume)
     report.finish(out, adapter, outcome)

@@ -74,7 +74,7 @@ def _json_lines(path: Path) -> list[Record]:
 
 def _json_record(path: Path, number: int, line: str) -> Record:
     with _json_errors(path, number):
-        return _object_record(path, number, json.loads(line))
+        return _object_record(path, number, json.loads(line.rstrip("\n")))
 
 
 def _json_lines_or_list(path: Path) -> list[Record]:

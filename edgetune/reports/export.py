@@ -14,8 +14,9 @@ from edgetune.errors import AdapterError
 from edgetune.reports.sizes import sized
 
 if TYPE_CHECKING:
-    from edgetune.models.base import Base
     from edgetune_export.bundle import Exported
+
+    from edgetune.models.base import Base
 
 
 def named_adapters(given: tuple[str, ...]) -> dict[str, str]:
@@ -45,7 +46,8 @@ class ExportReport:
         lines += [f"  {name:<32} {sized(size):>9}" for name, size in result.sizes.items()]
         lines += [f"verified against torch, largest difference of logits {max((c.difference for c in result.checks), default=0):.1e}:"]
         lines += [f"  {check.what:<40} {check.difference:.1e}" for check in result.checks]
-        lines += [f"next: edgetune run {result.path}"]
+        answers = base.kind == "decoder" or result.adapters
+        lines += [f"next: edgetune {'run' if answers else 'add-adapter'} {result.path}{'' if answers else ' ADAPTER'}"]
         self.console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
 

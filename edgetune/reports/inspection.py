@@ -97,6 +97,8 @@ def node_types(path: Path) -> list[str]:
 def table(found: dict[str, Any]) -> str:
     lines: list[str] = []
     for name, value in found.items():
+        if value in ({}, [], None):
+            continue
         label = name.replace("_", " ")
         if name == "size_bytes":
             lines.append(f"{'size':<18} {sized(value)} ({value:,} bytes)")

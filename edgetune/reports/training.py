@@ -11,9 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edgetune.adapter import Adapter
 from edgetune.config import TrainConfig
+from edgetune.errors import EdgetuneError
 from edgetune.reports.sizes import sized, told
 from edgetune.training.loop import Outcome
 from edgetune.training.loop import Progress as Step
+from edgetune.training.unfinished import steps_kept
 
 SMOOTHING = 0.9
 
@@ -26,25 +28,47 @@ class TrainingReport:
         self.task = bar.add_task("training", total=config.steps, loss="", rate="")
         self.smoothed: float | None = None
 
+    def say(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
+
     def step(self, step: Step) -> None:
+        if self.smoothed is None and step.step > 1:
+            self.say(f"continued after step {step.step - 1}")
         if step.metrics is not None:
-            self.console.print(f"step {step.step}: {told(step.metrics)}", highlight=False)
+            self.say(f"step {step.step}: {told(step.metrics)}")
             return
         old = step.loss if self.smoothed is None else self.smoothed
         self.smoothed = SMOOTHING * old + (1 - SMOOTHING) * step.loss
         self.bar.update(
-            self.task, completed=step.step, loss=f"loss {self.smoothed:.3f}", rate=f"{step.samples_per_second:.0f} rows/s"
+            self.task,
+            completed=step.step,
+            loss=f"loss {self.smoothed:.3f}",
+            rate=f"{step.samples_per_second:.0f} rows/s",
         )
+
+    @contextmanager
+    def interruption(self, out: str) -> Iterator[None]:
+        """What ends the run inside and is no error of ours leaves a state; it says how to go on from there."""
+        try:
+            yield
+        except EdgetuneError:
+            raise
+        except BaseException:
+            steps = steps_kept(out)
+            if steps is not None:
+                self.say(f"{steps} of {self.config.steps} steps are kept; continue with --resume")
+            raise
 
     def finish(self, out: str, adapter: Adapter, outcome: Outcome) -> None:
         kept = f"step {outcome.step}: {told(outcome.metrics)}" if outcome.metrics else f"step {outcome.step}"
         last = "" if self.smoothed is None else f", training loss {self.smoothed:.3f}"
-        self.console.print(
+        if outcome.stopped_at is not None:
+            times = "evaluation" if self.config.patience == 1 else "evaluations"
+            self.say(f"stopped at step {outcome.stopped_at}: no improvement in {self.config.patience} {times}")
+        self.say(
             f"{adapter.method}, {adapter.virtual_tokens} virtual tokens, {adapter.parameters:,} parameters, "
             f"{sized(adapter.size_bytes)}; kept {kept}{last}; {outcome.seconds:.0f} s\n"
-            f"adapter in {Path(out)}; next: edgetune export --model {self.config.model} --adapter {out} --out BUNDLE",
-            highlight=False,
-            soft_wrap=True,
+            f"adapter in {Path(out)}; next: edgetune export --model {self.config.model} --adapter {out} --out BUNDLE"
         )
 
 

@@ -13,12 +13,11 @@ import torch
 from edgetune.config import TrainConfig
 from edgetune.errors import ConfigError
 from edgetune.methods.tuned import Tuned
-from edgetune.training.batches import Batch, step_batches
+from edgetune.training.batches import step_batches
 from edgetune.training.examples import Example
-from edgetune.training.objective import better, loss, measured
-from edgetune.training.state import (
-    Course, State, contents, draws_of, joined, learned, moments, part, set_moments, set_values, values,
-)  # fmt: skip
+from edgetune.training.learner import Learner
+from edgetune.training.objective import better, measured
+from edgetune.training.state import Course, State, contents, named, values
 from edgetune.training.unfinished import Unfinished
 
 
@@ -57,3 +56,78 @@ def rate_at(step: int, steps: int, warmup: float) -> float:
     """Fraction of the peak rate at a step counted from 0: a linear rise, then a linear fall to zero."""
     rising = max(1, round(steps * warmup))
     return (step + 1) / rising if step < rising else max(0.0, (steps - step) / max(1, steps - rising))
+
+
+def learned(tuned: Tuned) -> list[torch.nn.Parameter]:
+    return list(named(tuned).values())
+
+
+def learned_state(tuned: Tuned) -> list[torch.Tensor]:
+    return list(values(named(tuned)).values())
+
+
+def fit(
+    tuned: Tuned,
+    config: TrainConfig,
+    examples: Sequence[Example],
+    held_out: Sequence[Example] = (),
+    report: Callable[[Progress], None] = lambda _: None,
+    run: Unfinished | None = None,
+) -> Outcome:
+    """Trains the learned parts of `tuned` in place and leaves the best of them, on `held_out`, or the last.
+
+    With `run` it goes on where that was left, and ends as if it had never been away.
+
+    Raises:
+        ConfigError: the loss is no longer a number, or `run` was begun with something else.
+    """
+    if config.patience is not None and not held_out:
+        raise ConfigError("patience counts evaluations and there are no rows for them: give --eval-data")
+    learner = Learner(tuned, config)
+    course = taken_up(run, learner, contents(tuned, examples, held_out)) if run else Course()
+    began, peak = time.perf_counter() - course.seconds, config.peak_learning_rate
+    drawn = step_batches(
+        examples, config.batch_size, config.accumulate, tuned.base.pad_token_id, random.Random(config.seed), course.step
+    )
+
+    def evaluate(course: Course, loss: float, rate: float) -> Course:
+        metrics = measured(tuned, held_out)
+        report(Progress(course.step, loss, rate, course.samples_per_second, metrics))
+        if not better(metrics, course.best):
+            return replace(course, stale=course.stale + 1)
+        learner.keep_best()
+        return replace(course, best=metrics, best_step=course.step, stale=0)
+
+    while course.step < config.steps and not out_of_patience(course, config):
+        start, rate = time.perf_counter(), peak * rate_at(course.step, config.steps, config.warmup)
+        batches = next(drawn)
+        loss = learner.step(batches, rate, course.step + 1)
+        if not math.isfinite(loss):
+            raise ConfigError(f"the loss is {loss} at step {course.step + 1}; a learning rate below {peak:g} may help")
+        course = course.after_step(sum(batch.rows for batch in batches), time.perf_counter() - start)
+        report(Progress(course.step, loss, rate, course.samples_per_second))
+        evaluates = bool(held_out) and (course.step % config.eval_every == 0 or course.step == config.steps)
+        if evaluates:
+            course = evaluate(course, loss, rate)
+        if run and run.due(course.step, evaluates):
+            run.save(State(replace(course, seconds=time.perf_counter() - began), learner.tensors()))
+    if held_out and config.steps == 0:
+        course = evaluate(course, math.nan, 0.0)
+    learner.leave_best()
+    kept = course.step if course.best_step is None else course.best_step
+    stopped_at = course.step if course.step < config.steps else None
+    return Outcome(kept, course.best, course.samples_per_second, time.perf_counter() - began, stopped_at)
+
+
+def taken_up(run: Unfinished, learner: Learner, contents: dict[str, str]) -> Course:
+    """How far the run had come, with the learner as it was then; a new run is saved before its first step."""
+    left = run.begin(contents)
+    if left:
+        learner.restore(left.tensors)
+        return left.course
+    run.save(State(Course(), learner.tensors()))
+    return Course()
+
+
+def out_of_patience(course: Course, config: TrainConfig) -> bool:
+    return config.patience is not None and course.stale >= config.patience

@@ -8,17 +8,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from edgetune.config import Precision
 from edgetune.methods.tuned import Tuned
 from edgetune.training.batches import Batch, by_length
 from edgetune.training.examples import Example
+from edgetune.training.precision import computing_in
 
 
-def loss(tuned: Tuned, batch: Batch) -> Tensor:
-    """Mean cross-entropy: over rows for a classifier, over the completions' tokens for a generator."""
-    if batch.labels is not None:
-        return cross_entropy(tuned.class_logits(batch.input_ids, batch.mask), batch.labels)
-    assert batch.predicts is not None and batch.targets is not None
-    return cross_entropy(tuned.token_logits(batch.input_ids, batch.mask, batch.predicts), batch.targets)
+def loss(tuned: Tuned, batch: Batch, precision: Precision = "fp32") -> Tensor:
+    """Mean cross-entropy: over rows for a classifier, over the completions' tokens for a generator.
+
+    With bf16 the logits come out of a forward pass in bf16; the loss itself is always fp32.
+    """
+    with computing_in(precision, tuned.base.model.device.type):
+        if batch.labels is not None:
+            logits, targets = tuned.class_logits(batch.input_ids, batch.mask), batch.labels
+        else:
+            assert batch.predicts is not None and batch.targets is not None
+            logits, targets = tuned.token_logits(batch.input_ids, batch.mask, batch.predicts), batch.targets
+    return cross_entropy(logits.float(), targets)
 
 
 @torch.no_grad()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from edgetune.adapter import DESCRIPTION, Adapter
+from edgetune.adapter import DESCRIPTION, Adapter, load_adapter
 from edgetune.config import TrainConfig
 from edgetune.models.base import Base
 from edgetune.output import new_folder
 from edgetune.training.loop import Outcome, Progress
 from edgetune.training.run import train
+from edgetune.training.tensorboard import curves
+from edgetune.training.unfinished import LOG, folder_of, remove, unfinished
 
-CONFIG, LOG = "run.toml", "log.jsonl"
+CONFIG = "run.toml"
 
 
 def train_into(
@@ -23,23 +26,61 @@ def train_into(
     report: Callable[[Progress], None] = lambda _: None,
     *,
     force: bool = False,
+    resume: bool = False,
     base: Base | None = None,
 ) -> tuple[Adapter, Outcome]:
     """Trains and writes; `out` appears only when everything in it is whole.
 
+    Until then the run's state is in `OUT.run`. With `resume` a run that was killed, at whatever moment, goes on from
+    there and ends with the adapter of one that never was.
+
     Raises:
-        OutputExistsError: `out` is taken and `force` is false; told before training.
+        ConfigError: `resume` and there is nothing to go on with, or something is not what the run was begun with.
+        OutputExistsError: `out` is taken and `force` is false, or an unfinished run is there and neither `resume` nor
+            `force` is given; told before training.
     """
-    with new_folder(out, force=force, marker=(DESCRIPTION,)) as folder:
-        with (folder / LOG).open("w", encoding="utf-8") as log:
+    if resume and published(out):
+        remove(folder_of(out))
+        return load_adapter(out), logged_outcome(Path(out, LOG))
+    refuse_taken(out, force=force)
+    with unfinished(out, config, force=force, resume=resume) as run:
+        with curves(config.tensorboard, run.step) as draw:
 
             def step(progress: Progress) -> None:
-                entry = {name: value for name, value in asdict(progress).items() if value is not None}
-                log.write(json.dumps(entry) + "\n")
+                run.record(asdict(progress))
+                draw(progress)
                 report(progress)
 
-            adapter, outcome = train(config, step, base)
-            log.write(json.dumps({"outcome": asdict(outcome)}) + "\n")
-        adapter.save(folder)
-        (folder / CONFIG).write_text(config.toml(), encoding="utf-8")
+            adapter, outcome = train(config, step, base, run)
+        run.record({"outcome": asdict(outcome)})
+        with new_folder(out, force=force, marker=(DESCRIPTION,)) as folder:
+            shutil.copyfile(run.folder / LOG, folder / LOG)
+            adapter.save(folder)
+            (folder / CONFIG).write_text(config.toml(), encoding="utf-8")
     return adapter, outcome
+
+
+def refuse_taken(out: str | Path, *, force: bool) -> None:
+    """`new_folder`'s own refusals, before any work: a result could be written there."""
+
+    class Tried(Exception):
+        pass
+
+    try:
+        with new_folder(out, force=force, marker=(DESCRIPTION,)):
+            raise Tried
+    except Tried:
+        pass
+
+
+def published(out: str | Path) -> bool:
+    """The run was killed after its result had appeared and before its state was gone: both hold the same log."""
+    try:
+        return Path(out, LOG).read_bytes() == (folder_of(out) / LOG).read_bytes()
+    except OSError:
+        return False
+
+
+def logged_outcome(log: Path) -> Outcome:
+    """The log's last line."""
+    return Outcome(**json.loads(log.read_text("utf-8").splitlines()[-1])["outcome"])

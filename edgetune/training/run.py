@@ -17,6 +17,7 @@ from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, load_base
 from edgetune.training.examples import Example, class_examples, generation_examples, text_limit
 from edgetune.training.loop import Outcome, Progress, fit
+from edgetune.training.unfinished import Unfinished
 
 @dataclass(frozen=True)
 class Rows:
@@ -53,9 +54,12 @@ def untrained(base: Base, config: TrainConfig, labels: tuple[str, ...]) -> Tuned
 
 
 def train(
-    config: TrainConfig, report: Callable[[Progress], None] = lambda _: None, base: Base | None = None
+    config: TrainConfig,
+    report: Callable[[Progress], None] = lambda _: None,
+    base: Base | None = None,
+    run: Unfinished | None = None,
 ) -> tuple[Adapter, Outcome]:
-    """Tunes an adapter as the configuration says; `base` saves loading it again.
+    """Tunes an adapter as the configuration says; `base` saves loading it again, `run` keeps what a kill would lose.
 
     Raises:
         EdgetuneError: rows, options and base do not fit together; nothing was trained then.
@@ -65,5 +69,8 @@ def train(
     limit = text_limit(base, config.virtual_tokens, config.max_length)
     examples, *held_out = (examples_of(base, rows, limit) for rows in sets)
     tuned = untrained(base, config, labels)
-    outcome = fit(tuned, config, examples, held_out[0] if held_out else (), report)
-    return adapter_from(tuned, task=config.task, method=config.method, labels=labels), outcome
+    outcome = fit(tuned, config, examples, held_out[0] if held_out else (), report, run)
+    adapter = adapter_from(
+        tuned, task=config.task, method=config.method, labels=labels, generation=config.generation_defaults
+    )
+    return adapter, outcome

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from edgetune.methods.tuned import Tuned
 from edgetune.training.examples import Example
+
+Parameters = dict[str, torch.nn.Parameter]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Course:
     def samples_per_second(self) -> float:
         return self.rows / self.training_seconds if self.training_seconds else 0.0
 
+    def after_step(self, rows: int, seconds: float) -> Course:
+        return replace(
+            self, step=self.step + 1, rows=self.rows + rows, training_seconds=self.training_seconds + seconds
+        )
+
 
 @dataclass(frozen=True)
 class State:
@@ -47,34 +54,32 @@ class State:
     tensors: dict[str, Tensor]
 
 
-def learned(tuned: Tuned) -> dict[str, torch.nn.Parameter]:
+def named(tuned: Tuned) -> Parameters:
     """What training changes, by name."""
     return {name: p for name, p in tuned.named_parameters() if p.requires_grad}
 
 
-def values(parameters: dict[str, torch.nn.Parameter]) -> dict[str, Tensor]:
+def values(parameters: Parameters) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in parameters.items()}
 
 
 @torch.no_grad()
-def set_values(parameters: dict[str, torch.nn.Parameter], new: dict[str, Tensor]) -> None:
+def set_values(parameters: Parameters, new: dict[str, Tensor]) -> None:
     for name, parameter in parameters.items():
         parameter.copy_(new[name])
 
 
-def moments(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def moments(parameters: Parameters, optimizer: Optimizer) -> dict[str, Tensor]:
     """`NAME/exp_avg`, `NAME/exp_avg_sq` and `NAME/step`, copied; empty before the first step."""
-    return {
-        f"{name}/{key}": x.clone() for name, p in parameters.items() for key, x in optimizer.state.get(p, {}).items()
-    }
+    kept = {name: optimizer.state.get(p, {}) for name, p in parameters.items()}
+    return {f"{name}/{key}": x.clone() for name, of_one in kept.items() for key, x in of_one.items()}
 
 
-def set_moments(
-    parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, new: dict[str, Tensor]
-) -> None:
+def set_moments(parameters: Parameters, optimizer: Optimizer, new: dict[str, Tensor]) -> None:
     for name, tensor in new.items():
-        parameter, _, key = name.rpartition("/")
-        optimizer.state[parameters[parameter]][key] = tensor
+        owner, _, key = name.rpartition("/")
+        parameter = parameters[owner]
+        optimizer.state[parameter][key] = tensor if key == "step" else tensor.to(parameter.device)
 
 
 def joined(**parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -88,7 +93,7 @@ def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 def contents(tuned: Tuned, examples: Sequence[Example], held_out: Sequence[Example]) -> dict[str, str]:
     """Hashes of what a run works on, by the names that a refusal gives them."""
-    start = (f"{name} {tuple(p.shape)} {p.detach().cpu().numpy().tobytes().hex()}" for name, p in learned(tuned).items())
+    start = (f"{name} {tuple(p.shape)} {p.detach().cpu().numpy().tobytes().hex()}" for name, p in named(tuned).items())
     return {
         "the base model": tuned.base.fingerprint,
         "the training rows": digest(map(repr, examples)),
@@ -102,11 +107,3 @@ def digest(lines: Iterable[str]) -> str:
     for line in lines:
         found.update(line.encode() + b"\n")
     return f"sha256:{found.hexdigest()}"
-
-
-@contextmanager
-def draws_of(seed: int, step: int) -> Iterator[None]:
-    """Random draws inside depend on seed and step alone, so no random state needs keeping; those outside are untouched."""
-    with torch.random.fork_rng():
-        torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:8], "big"))
-        yield

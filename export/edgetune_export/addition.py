@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import edgetune_runtime
@@ -20,7 +24,9 @@ def needs_base(adapter: Adapter) -> bool:
     return adapter.task == "generate" and "prompt_embeds" in adapter.tensors
 
 
-def add_adapter(bundle: str | Path, name: str, adapter: Adapter, base: Base | None = None, *, force: bool = False) -> Path:
+def add_adapter(
+    bundle: str | Path, name: str, adapter: Adapter, base: Base | None = None, *, force: bool = False
+) -> Path:
     """The adapter's file in the bundle. A bundle that cannot take it is left as it was.
 
     Raises:
@@ -36,24 +42,45 @@ def add_adapter(bundle: str | Path, name: str, adapter: Adapter, base: Base | No
     if description["form"] != "shared":
         raise ConfigError(f"{bundle} is a standalone bundle: its adapter is part of the graph. Export a shared one")
     if name in description["adapters"] and not force:
-        raise AdapterError(f"{bundle} already has an adapter named {name!r}; --force replaces it, --name adds it beside")
+        raise AdapterError(
+            f"{bundle} already has an adapter named {name!r}; --force replaces it, --name adds it beside"
+        )
     path = bundle / manifest.adapter_path(name)
     data = device_file(name, adapter, base)
     accepted(model, name, data, bundle)
     path.parent.mkdir(exist_ok=True)
-    write_atomic(path, data)
-    description["adapters"][name] = {"file": manifest.adapter_path(name)}
-    description["default_adapter"] = description["default_adapter"] or name
-    description["files"][manifest.adapter_path(name)] = manifest.file_entry(path)
-    write_atomic(bundle / manifest.NAME, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+    with restored_on_failure(path), restored_on_failure(bundle / manifest.NAME):
+        write_atomic(path, data)
+        description["adapters"][name] = {"file": manifest.adapter_path(name)}
+        description["default_adapter"] = description["default_adapter"] or name
+        description["files"][manifest.adapter_path(name)] = manifest.file_entry(path)
+        write_atomic(bundle / manifest.NAME, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+@contextmanager
+def restored_on_failure(path: Path) -> Iterator[None]:
+    """When the block fails, the file is again what it was: by a rename, for a full disk has no room to write it anew."""
+    aside, existed = path.with_name(f".{path.name}.old"), path.exists()
+    try:
+        if existed:
+            shutil.copy2(path, aside)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    try:
+        yield
+    except BaseException:
+        os.replace(aside, path) if existed else path.unlink(missing_ok=True)
+        raise
+    aside.unlink(missing_ok=True)
 
 
 def accepted(model: edgetune_runtime.Model, name: str, data: bytes, bundle: Path) -> None:
     """The runtime takes the file before the bundle does."""
     candidate = bundle / f".{name}.candidate"
-    candidate.write_bytes(data)
     try:
+        candidate.write_bytes(data)
         model.add_adapter(candidate, name, replace=True)
     finally:
-        candidate.unlink()
+        candidate.unlink(missing_ok=True)

@@ -30,10 +30,11 @@ SINGLE_FILE_BYTES = 1_800_000_000
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export left: the folder's files in bytes and the largest difference that verification saw."""
+    """What an export left: the folder's files in bytes, its adapters' names and what verification saw."""
 
     path: Path
     sizes: dict[str, int]
+    adapters: tuple[str, ...]
     checks: list[Check]
 
     @property
@@ -85,7 +86,7 @@ def export_bundle(
         tell("verifying")
         checks = verified(folder, base, adapters, standalone)
         sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    return Exported(Path(out), sizes, checks)
+    return Exported(Path(out), sizes, tuple(adapters), checks)
 
 
 def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str) -> Pooling:

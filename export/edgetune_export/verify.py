@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import edgetune_runtime
 import numpy as np
 import torch
 
-from edgetune.adapter import Adapter, tuned_from
+from edgetune.adapter import Adapter, adapter_from, tuned_from
 from edgetune.errors import VerificationError
 from edgetune.methods.head import LinearHead
+from edgetune.methods.initial import from_embeddings
+from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base
+from edgetune_export.device import device_file
 
 TOLERANCE = {"fp32": 1e-4}
 """Largest difference of logits, relative to the largest logit where that is above 1."""
@@ -82,13 +86,17 @@ def decoder_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str | None
         yield compared(f"{named}, steps of 1", expected[1:], model.step_logits(row, adapter=name)[1:])
 
 
-def untuned(base: Base) -> Tuned:
-    """The base alone; an encoder with a head that reads its first hidden units."""
-    if base.kind == "decoder":
-        return Tuned(base, None)
+def trial_checks(model: edgetune_runtime.Model, base: Base) -> list[Check]:
+    """Checks of an encoder that has no adapter yet: with one of a word and a head that reads the first hidden units."""
     head = LinearHead(base.hidden_size, 2)
     torch.nn.init.eye_(head.weight)
-    return Tuned(base, None, head)
+    tuned = Tuned(base, Prompt(from_embeddings(base, torch.tensor([base.vocab_size // 2]))), head)
+    trial = adapter_from(tuned, task="classify", method="prompt", labels=("0", "1"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trial.safetensors"
+        path.write_bytes(device_file("trial", trial, base))
+        model.add_adapter(path)
+    return [replace(check, what=check.what.replace("trial", "base")) for check in encoder_checks(model, tuned, "trial")]
 
 
 def token_checks(model: edgetune_runtime.Model, base: Base) -> None:
@@ -113,7 +121,9 @@ def verified(folder: Path, base: Base, adapters: dict[str, Adapter], standalone:
         tuned = tuned_from(base, adapter)
         checks += encoder_checks(model, tuned, name) if base.kind == "encoder" else decoder_checks(model, tuned, name)
     if base.kind == "decoder" and not standalone:
-        checks += decoder_checks(model, untuned(base), None)
+        checks += decoder_checks(model, Tuned(base, None), None)
+    if base.kind == "encoder" and not adapters:
+        checks += trial_checks(model, base)
     for check in checks:
         if not check.holds(TOLERANCE[precision]):
             raise VerificationError(

@@ -20,7 +20,7 @@ LAYERS = (
     {"data", "models"},
     {"methods"},
     {"adapter"},
-    {"training"},
+    {"peft", "training"},
     {"evaluation"},
     {"reports"},
     {"demo"},

@@ -153,7 +153,7 @@ def test_tensors_other_than_those_described_are_refused(folder, change):
     tensors = load_file(folder / "adapter.safetensors")
     change(tensors)
     save_file(tensors, folder / "adapter.safetensors")
-    with pytest.raises(AdapterError, match="does not hold the tensors that adapter.json lists"):
+    with pytest.raises(AdapterError, match=r"does not hold the tensors that adapter\.json lists"):
         load_adapter(folder)
 
 

@@ -42,7 +42,9 @@ def test_a_run_reads_back_as_it_was_written(tmp_path_factory, config):
     assert TrainConfig(**read_config(path)) == config
 
 
-@pytest.mark.parametrize("value", ["\x7f", "\x00\x1f\n\r\t", 'quote " and \\ backslash', "C:\\data", "日本語 🌍", "\u2028"])
+@pytest.mark.parametrize(
+    "value", ["\x7f", "\x00\x1f\n\r\t", 'quote " and \\ backslash', "C:\\data", "日本語 🌍", "\u2028"]
+)
 def test_awkward_strings_survive_as_values_and_as_column_names(tmp_path, value):
     config = TrainConfig(data=value, columns={value: value})
     (tmp_path / "run.toml").write_text(config.toml(), encoding="utf-8")
@@ -93,11 +95,13 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, content, told):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="cannot read the configuration .*none.toml: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*none.toml: No such file"):
         read_config(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("line", ["model = 3", "data = ['a']", "seed = 'x'", "columns = 'label=category'", "eval_data = 1"])
+@pytest.mark.parametrize(
+    "line", ["model = 3", "data = ['a']", "seed = 'x'", "columns = 'label=category'", "eval_data = 1"]
+)
 def test_a_value_of_the_wrong_type_is_refused(tmp_path, line):
     (tmp_path / "run.toml").write_text(line)
     with pytest.raises(ConfigError, match=line.split()[0]):

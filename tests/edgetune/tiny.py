@@ -10,10 +10,24 @@ from transformers import PreTrainedTokenizerFast
 from edgetune.models.base import base_from
 
 VOCAB = 64
-SPECIAL = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "cls_token": "<cls>", "sep_token": "<sep>"}  # fmt: skip
+SPECIAL = {
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "cls_token": "<cls>",
+    "sep_token": "<sep>",
+}
 WORDS = [*SPECIAL.values(), *(f"w{i}" for i in range(VOCAB - len(SPECIAL)))]
 PAD, UNK, BOS, EOS, CLS, SEP = range(6)
-SHAPE = dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64)  # fmt: skip
+SHAPE = dict(
+    vocab_size=VOCAB,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    max_position_embeddings=64,
+)
 IDS = dict(pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS)
 GROUPED = dict(**SHAPE, **IDS, num_key_value_heads=2)
 WINDOW = 4

@@ -127,3 +127,27 @@ def test_torch_model_trains_on_after_an_export(decoder, tmp_path):
     export_bundle(decoder, {}, tmp_path / "b")
     assert decoder.model.config._attn_implementation == "edgetune"
     assert torch.equal(eager_logits(decoder, None, ids), before)
+
+
+def test_encoder_without_adapters_is_verified_too(encoder, tmp_path, monkeypatch):
+    checks = export_bundle(encoder, {}, tmp_path / "b").checks
+    assert checks and all(check.scale > 1 for check in checks)
+    traced = bundle_module.encoder_graph
+
+    def spoiled(base, pooling):
+        graph = traced(base, pooling)
+        value = next(v for v in graph.graph.initializers.values() if v.name.endswith("LayerNorm.weight"))
+        value.const_value = onnx_ir.tensor(value.const_value.numpy() * 1.5, name=value.name)
+        return graph
+
+    monkeypatch.setattr(bundle_module, "encoder_graph", spoiled)
+    with pytest.raises(VerificationError):
+        export_bundle(encoder, {}, tmp_path / "spoiled")
+    assert not (tmp_path / "spoiled").exists()
+
+
+def test_defaults_of_the_task_reach_the_device(decoder, tmp_path):
+    adapter = replace(random_adapter(decoder, "prefix", 2), generation={"max_new_tokens": 3})
+    export_bundle(decoder, {"short": adapter}, tmp_path / "b")
+    answer = edgetune_runtime.load(tmp_path / "b").generate("w9 w8", min_new_tokens=3)
+    assert len(answer.token_ids) == 3

@@ -21,7 +21,7 @@ def decoder(request, base):
 
 @torch.no_grad()
 def eager_logits(base, ids, prefix=None, prompt=None):
-    """`[T, V]` of one row: a cache filled by hand, made without the config so that the mask alone decides on windows."""
+    """`[T, V]` of one row: a cache filled by hand, made without the config: the mask alone decides on windows."""
     model, cache = eager(base), DynamicCache()
     for i, (key, value) in enumerate(prefix or ()):
         cache.update(key, value, i)

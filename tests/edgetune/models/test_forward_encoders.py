@@ -39,11 +39,17 @@ def bert_by_hand(model, ids, prefix):
     """A post-norm BERT from its own weights, positions from P on."""
     first = prefix[0][0].shape[2]
     e = model.embeddings
-    x = e.word_embeddings(ids) + e.position_embeddings.weight[first : first + len(ids)] + e.token_type_embeddings.weight[0]
+    x = (
+        e.word_embeddings(ids)
+        + e.position_embeddings.weight[first : first + len(ids)]
+        + e.token_type_embeddings.weight[0]
+    )
     x = e.LayerNorm(x)
     for layer, past in zip(model.encoder.layer, prefix):
         a = layer.attention
-        found = attended_by_hand(a.self.query(x), a.self.key(x), a.self.value(x), past, model.config.num_attention_heads)
+        found = attended_by_hand(
+            a.self.query(x), a.self.key(x), a.self.value(x), past, model.config.num_attention_heads
+        )
         x = a.output.LayerNorm(a.output.dense(found) + x)
         x = layer.output.LayerNorm(layer.output.dense(torch.nn.functional.gelu(layer.intermediate.dense(x))) + x)
     return x
@@ -53,7 +59,11 @@ def albert_by_hand(model, ids, prefix):
     """ALBERT: one layer's weights run once for every prefix."""
     first = prefix[0][0].shape[2]
     e = model.embeddings
-    x = e.word_embeddings(ids) + e.position_embeddings.weight[first : first + len(ids)] + e.token_type_embeddings.weight[0]
+    x = (
+        e.word_embeddings(ids)
+        + e.position_embeddings.weight[first : first + len(ids)]
+        + e.token_type_embeddings.weight[0]
+    )
     x = model.encoder.embedding_hidden_mapping_in(e.LayerNorm(x))
     (layer,) = model.encoder.albert_layer_groups[0].albert_layers
     for past in prefix:

@@ -66,7 +66,7 @@ def test_the_limit_is_what_virtual_tokens_leave(base):
 
 
 def test_no_room_for_text_is_refused_with_the_numbers(base):
-    with pytest.raises(ConfigError, match="63 virtual tokens leave no room.* holds 64 positions"):
+    with pytest.raises(ConfigError, match=r"63 virtual tokens leave no room.* holds 64 positions"):
         text_limit(base("bert"), 63)
     assert text_limit(base("bert"), 62) == 2
 
@@ -81,10 +81,9 @@ def test_only_the_assistants_words_and_their_end_carry_loss(chat_base):
     row = messages(("system", "w1"), ("user", "w2"), ("assistant", "w3 w4"), ("user", "w5"), ("assistant", "w6"))
     found = generation_example(chat_base, row)
     carried = [WORDS[i] for i, on in zip(found.input_ids, found.completion) if on]
-    assert [WORDS[i] for i in found.input_ids][-15:] == (
-        "w52 w1 </s> w50 w2 </s> w51 w3 w4 </s> w50 w5 </s> w51 w6 </s>".split()[-15:]
-    )
-    assert carried == "w3 w4 </s> w6 </s>".split()
+    turns = ["w52 w1 </s>", "w50 w2 </s>", "w51 w3 w4 </s>", "w50 w5 </s>", "w51 w6 </s>"]
+    assert [WORDS[i] for i in found.input_ids if i != BOS] == " ".join(turns).split()
+    assert carried == ["w3", "w4", "</s>", "w6", "</s>"]
 
 
 def test_turns_after_the_last_answer_teach_nothing(chat_base):
@@ -100,7 +99,9 @@ def test_a_chat_without_a_template_is_refused(base):
 def test_a_template_that_rewrites_earlier_turns_is_refused(chat_base):
     chat_base.tokenizer.chat_template = "{{ messages[-1]['content'] }} </s>"
     with pytest.raises(ConfigError, match="rewrites earlier turns"):
-        generation_example(chat_base, messages(("user", "w1"), ("assistant", "w2"), ("user", "w3"), ("assistant", "w4")))
+        generation_example(
+            chat_base, messages(("user", "w1"), ("assistant", "w2"), ("user", "w3"), ("assistant", "w4"))
+        )
 
 
 def test_a_row_too_long_to_generate_is_refused_with_the_numbers(base):
@@ -122,5 +123,5 @@ def test_a_prompt_without_a_token_is_refused():
     llama.tokenizer._tokenizer.post_processor = type(llama.tokenizer._tokenizer.post_processor)(
         single="$A", pair=None, special_tokens=[]
     )
-    with pytest.raises(DataError, match="rows.jsonl:4: the prompt gives no tokens"):
+    with pytest.raises(DataError, match=r"rows\.jsonl:4: the prompt gives no tokens"):
         generation_examples(llama, [PromptCompletion("\n", "w2", line=4)], 44, "rows.jsonl")

@@ -135,13 +135,13 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_rate(method):
     tuned = tuned_of(base_of("bert"), method)
     with torch.no_grad():
         learned(tuned)[0][0] = torch.nan
-    with pytest.raises(ConfigError, match="the loss is nan at step 1; a learning rate below 0.25 may help"):
+    with pytest.raises(ConfigError, match=r"the loss is nan at step 1; a learning rate below 0\.25 may help"):
         fit(tuned, config_of("classify", method, learning_rate=0.25), labelled(16))
 
 
 def test_a_rate_that_is_far_too_high_ends_the_run():
     config = config_of("classify", "prefix", learning_rate=1e38, steps=50)
-    with pytest.raises(ConfigError, match="the loss is (nan|inf) at step"):
+    with pytest.raises(ConfigError, match=r"the loss is (nan|inf) at step"):
         fit(tuned_of(base_of("bert"), "prefix"), config, labelled(16))
 
 
@@ -169,6 +169,9 @@ def test_the_loss_of_a_classifier_is_the_mean_over_rows(base):
     examples = labelled(7)
     rows = [tuned.class_logits(torch.tensor([e.input_ids]), torch.ones(1, len(e.input_ids)).long()) for e in examples]
     logits, labels = torch.cat(rows), torch.tensor([e.label for e in examples])
-    expected = {"loss": float(cross_entropy(logits, labels)), "accuracy": float((logits.argmax(-1) == labels).float().mean())}
+    expected = {
+        "loss": float(cross_entropy(logits, labels)),
+        "accuracy": float((logits.argmax(-1) == labels).float().mean()),
+    }
     assert measured(tuned, examples, batch_size=3) == pytest.approx(expected, abs=1e-5)
     assert 0 < expected["accuracy"] < 1

@@ -1,0 +1,70 @@
+"""`edgetune compare`: prompts and prefixes side by side on the user's own rows and base."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from edgetune.commands.options import config_options, named_columns
+
+
+@click.command()
+@config_options(
+    "task", "method", "virtual_tokens", "init", "reparameterise", "eval_every", "seed", "save_every", "tensorboard"
+)
+@click.option("--task", help="classify or generate; the ecosystem's names (text-classification …) work too.")
+@click.option("--methods", metavar="A,B", help="Methods to compare.  [default: all]")
+@click.option("--lengths", metavar="P,Q", help="Virtual tokens to try with each.  [default: as train]")
+@click.option("--inits", metavar="A,B", help="Starts to try with each.  [default: as train]")
+@click.option("--reparameterise", metavar="A,B", help="Networks to tune through, e.g. none,mlp.  [default: as train]")
+@click.option(
+    "--variants",
+    multiple=True,
+    metavar="METHOD[,OPTION=VALUE…]",
+    help="One variant whole, instead of the lists; repeat for more: prefix,virtual_tokens=10,learning_rate=0.02",
+)
+@click.option("--eval-every", type=int, help="Steps between evaluations.  [default: a fifth of the steps]")
+@click.option("--seeds", type=int, help="Runs of each variant.  [default: 3]")
+@click.option("--out", required=True, help="Folder for the page, the figures, the adapters and the bundle.")
+@click.option("--config", "config_path", help="A TOML file with options of a run; the command line wins.")
+@click.option("--force", is_flag=True, help="Replace an earlier comparison.")
+def command(
+    methods: str | None,
+    lengths: str | None,
+    inits: str | None,
+    reparameterise: str | None,
+    variants: tuple[str, ...],
+    seeds: int | None,
+    out: str,
+    config_path: str | None,
+    force: bool,
+    columns: tuple[str, ...],
+    **given: Any,
+) -> None:
+    """Compare prompts and prefixes with one budget: parameters, bytes, quality, latency; then recommend one."""
+    from edgetune_export.bundle import export_bundle
+    from edgetune_export.device import device_file
+
+    from edgetune.comparison.plan import SEEDS, evaluating, planned
+    from edgetune.comparison.running import Exporting, compare_into
+    from edgetune.comparison.variants import changes_asked
+    from edgetune.config import TrainConfig, read_config
+    from edgetune.errors import ConfigError
+    from edgetune.models.base import task_named
+    from edgetune.reports.comparison import comparison_report, files_of
+
+    values = read_config(config_path) if config_path else {}
+    values.update({name: value for name, value in given.items() if value is not None})
+    if columns:
+        values["columns"] = named_columns(columns)
+    for name in ("model", "data", "task", "eval_data"):
+        if not values.get(name):
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} is missing: give it, or set {name} in the file of --config")
+    config = TrainConfig(**evaluating({**values, "task": task_named(str(values["task"]))}))
+    lists = {"method": methods, "virtual_tokens": lengths, "init": inits, "reparameterise": reparameterise}
+    plan = planned(config, changes_asked(lists, variants), SEEDS if seeds is None else seeds)
+    report = comparison_report()
+    comparison = compare_into(out, plan, Exporting(export_bundle, device_file), report, files_of, force=force)
+    report.finish(out, comparison)

@@ -1,0 +1,159 @@
+"""What a comparison measured, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The metric that quality is compared by."""
+
+    name: str
+    higher_is_better: bool
+
+    def gain(self, value: float, other: float) -> float:
+        """How much better `value` is; negative where it is worse."""
+        return value - other if self.higher_is_better else other - value
+
+
+MEASURES = {"classify": Measure("accuracy", True), "generate": Measure("loss", False)}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Values over seeds.
+
+    Attributes:
+        deviation: the sample's standard deviation; None for one seed, which has none.
+    """
+
+    mean: float
+    deviation: float | None
+    least: float
+    most: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    return Spread(mean(values), stdev(values) if len(values) > 1 else None, min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Medians of one text at a time through the exported graph.
+
+    Attributes:
+        first_ms: until the first token; for a classifier, until the answer.
+        per_token_ms: of each later token; None for a classifier.
+        calls: texts behind the medians.
+    """
+
+    first_ms: float
+    per_token_ms: float | None
+    calls: int
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """One run.
+
+    Attributes:
+        metrics: of the exported bundle on the held-out rows.
+        train_seconds: evaluations included.
+        kept_step: of the checkpoint that was kept.
+        losses: (step, training loss) of each step.
+        evaluations: (step, metrics) on the held-out rows while it ran, in torch.
+    """
+
+    seed: int
+    metrics: Mapping[str, float]
+    train_seconds: float
+    samples_per_second: float
+    kept_step: int
+    losses: Sequence[tuple[int, float]]
+    evaluations: Sequence[tuple[int, Mapping[str, float]]]
+
+
+@dataclass(frozen=True)
+class VariantFigures:
+    """One variant, all its seeds.
+
+    Attributes:
+        name, described: `prefix-20`, and `prefix, 20 tokens`.
+        parameters: all that is learned and kept, a classifier's head included.
+        head_parameters: of that head; 0 for a generator.
+        size_bytes: of the adapter's file on the device.
+        best_seed: of the adapter that the bundle holds.
+        latency: of that adapter.
+    """
+
+    name: str
+    described: str
+    method: str
+    virtual_tokens: int
+    learning_rate: float
+    parameters: int
+    head_parameters: int
+    size_bytes: int
+    best_seed: int
+    latency: Latency
+    runs: Sequence[RunFigures]
+
+    def over_seeds(self, metric: str) -> Spread:
+        return spread([run.metrics[metric] for run in self.runs])
+
+    @property
+    def train_seconds(self) -> float:
+        """Of one run, on average."""
+        return mean(run.train_seconds for run in self.runs)
+
+    @property
+    def samples_per_second(self) -> float:
+        return mean(run.samples_per_second for run in self.runs)
+
+
+@dataclass(frozen=True)
+class BaseFigures:
+    """The base without any adapter, in the same bundle; only a generator's answers by itself."""
+
+    metrics: Mapping[str, float]
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that the table, the page and the recommendation are made from."""
+
+    task: str
+    model: str
+    model_type: str
+    base_parameters: int
+    data: str
+    eval_data: str
+    rows: int
+    eval_rows: int
+    labels: int
+    steps: int
+    rows_a_step: int
+    seeds: Sequence[int]
+    bundle_bytes: int
+    base: BaseFigures | None
+    variants: Sequence[VariantFigures]
+    machine: str
+    versions: Mapping[str, str]
+
+    @property
+    def measure(self) -> Measure:
+        return MEASURES[self.task]
+
+    def quality(self, variant: VariantFigures) -> Spread:
+        return variant.over_seeds(self.measure.name)
+
+    def share(self, variant: VariantFigures) -> float:
+        """Of the base's parameters, as a fraction."""
+        return variant.parameters / self.base_parameters
+
+    def named(self, name: str) -> VariantFigures:
+        return next(variant for variant in self.variants if variant.name == name)

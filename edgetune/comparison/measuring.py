@@ -1,0 +1,118 @@
+"""The figures of a comparison: every run's adapter in the exported bundle, answered by the runtime that ships."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import edgetune_runtime
+import onnxruntime
+import torch
+import transformers
+
+import edgetune
+from edgetune.adapter import Adapter
+from edgetune.comparison.figures import BaseFigures, Comparison, RunFigures, VariantFigures
+from edgetune.comparison.latency import latencies
+from edgetune.comparison.plan import Plan, Variant
+from edgetune.comparison.runs import Sets, Trained, best_of, of_variant
+from edgetune.config import TrainConfig
+from edgetune.evaluation.bundle import classified, generated
+from edgetune.models.base import Base
+
+DeviceFile = Callable[[str, Adapter, Base], bytes]
+
+
+def figures_of(
+    plan: Plan, base: Base, sets: Sets, trained: Sequence[Trained], bundle: Path, device_file: DeviceFile
+) -> Comparison:
+    """`bundle` holds the best adapter of each variant, under the variant's name; the others join it in memory."""
+    config, rows = plan.config, sets.held_out.texts or sets.held_out.pairs
+    model = edgetune_runtime.load(bundle)
+    alone = [None] if config.task == "generate" else []
+    latency = latencies(model, [*alone, *(variant.name for variant in plan.variants)], rows)
+    metrics = {one.run.number: metrics_of_run(model, one, base, bundle, device_file) for one in trained}
+
+    def variant_figures(variant: Variant) -> VariantFigures:
+        runs, best = of_variant(trained, variant), best_of(trained, variant)
+        head = [x for name, x in best.adapter.tensors.items() if name.startswith("head.")]
+        return VariantFigures(
+            name=variant.name,
+            described=variant.described,
+            method=variant.config.method,
+            virtual_tokens=best.adapter.virtual_tokens,
+            learning_rate=variant.config.peak_learning_rate,
+            parameters=best.adapter.parameters,
+            head_parameters=sum(x.numel() for x in head),
+            size_bytes=model.adapters[variant.name].size_bytes,
+            best_seed=best.run.config.seed,
+            latency=latency[variant.name],
+            runs=[run_figures(one, metrics[one.run.number]) for one in runs],
+        )
+
+    return Comparison(
+        task=config.task,
+        model=config.model,
+        model_type=base.model_type,
+        base_parameters=base.parameters,
+        data=config.data,
+        eval_data=str(config.eval_data),
+        rows=len(sets.train.texts or sets.train.pairs),
+        eval_rows=len(rows),
+        labels=len(sets.labels),
+        steps=config.steps,
+        rows_a_step=config.batch_size * config.accumulate,
+        seeds=plan.seeds,
+        bundle_bytes=sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()),
+        base=BaseFigures(metrics_of(model, None, plan.runs[0].config), latency[None]) if alone else None,
+        variants=[variant_figures(variant) for variant in plan.variants],
+        machine=machine(),
+        versions=versions(),
+    )
+
+
+def run_figures(one: Trained, metrics: dict[str, float]) -> RunFigures:
+    return RunFigures(
+        seed=one.run.config.seed,
+        metrics=metrics,
+        train_seconds=one.outcome.seconds,
+        samples_per_second=one.outcome.samples_per_second,
+        kept_step=one.outcome.step,
+        losses=[(seen.step, seen.loss) for seen in one.seen if seen.metrics is None],
+        evaluations=[(seen.step, seen.metrics) for seen in one.seen if seen.metrics is not None],
+    )
+
+
+def metrics_of_run(
+    model: edgetune_runtime.Model, one: Trained, base: Base, bundle: Path, device_file: DeviceFile
+) -> dict[str, float]:
+    """Of the very file that would ship; the bundle on the disk stays as it is."""
+    name = f"run-{one.run.number}"
+    file = bundle.with_name(f".{name}.safetensors")
+    try:
+        file.write_bytes(device_file(name, one.adapter, base))
+        model.add_adapter(file, name)
+    finally:
+        file.unlink(missing_ok=True)
+    return metrics_of(model, name, one.run.config)
+
+
+def metrics_of(model: edgetune_runtime.Model, adapter: str | None, config: TrainConfig) -> dict[str, float]:
+    """On the held-out rows; `adapter` None is the bare base."""
+    assert config.eval_data is not None
+    if config.task == "classify":
+        return classified(model, adapter, config.eval_data, config.columns)
+    return generated(model, adapter, config.eval_data, config.columns, 0)
+
+
+def machine() -> str:
+    """What latencies and training times were taken on."""
+    processor = platform.processor() or platform.machine()
+    return f"{platform.system()}, {processor}, {os.cpu_count()} cores, {torch.get_num_threads()} threads for training"
+
+
+def versions() -> dict[str, str]:
+    parts = {"edgetune": edgetune, "torch": torch, "transformers": transformers, "onnxruntime": onnxruntime}
+    return {name: str(part.__version__) for name, part in parts.items()}

@@ -1,0 +1,67 @@
+"""The command line in this process, and comparisons that many tests only read: made once, by the command itself."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from transformers.utils import logging
+
+from edgetune.cli import main
+
+logging.disable_progress_bar()
+
+FAMILIES = {"classify": "bert", "generate": "llama"}
+
+
+@pytest.fixture
+def cli(capsys):
+    """`cli("compare", …)` → exit code, what it printed, and what it said on stderr."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        try:
+            main([str(x) for x in arguments])
+            code = 0
+        except SystemExit as ending:
+            code = ending.code
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def arguments(folders, rows):
+    """`arguments("classify")`: the model and the rows of a small comparison."""
+
+    def made(task):
+        data = ["--data", rows(task), "--eval-data", rows(task, "held_out")]
+        return ["compare", "--model", folders(FAMILIES[task]), *data, "--task", task]
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def compared(arguments, tmp_path_factory):
+    """`compared["classify"]`: a folder with two variants of two seeds, its figures, and what was said on the way."""
+    made = {}
+    for task in FAMILIES:
+        out = tmp_path_factory.mktemp("compared") / task
+        budget = ["--steps", "6", "--batch-size", "8", "--lengths", "3", "--seeds", "2", "--eval-every", "3"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COLUMNS", "80")
+            said, printed = captured([*arguments(task), *budget, "--out", str(out)])
+        figures = json.loads((out / "comparison.json").read_text("utf-8"))
+        made[task] = SimpleNamespace(folder=out, figures=figures, said=said, printed=printed)
+    return made
+
+
+def captured(arguments):
+    """What a command says on stderr and prints on stdout."""
+    from contextlib import redirect_stderr, redirect_stdout
+    from io import StringIO
+
+    with redirect_stderr(StringIO()) as said, redirect_stdout(StringIO()) as printed:
+        main([str(Path(x)) if isinstance(x, Path) else x for x in arguments])
+    return said.getvalue(), printed.getvalue()
