@@ -15,6 +15,7 @@ from pathlib import Path
 
 import edgetune_runtime
 import torch
+from edgetune_export.bundle import export_bundle
 from places import SHARED, shared
 
 from edgetune.adapter import load_adapter, tuned_from
@@ -28,7 +29,6 @@ from edgetune.models.base import load_base
 from edgetune.training.batches import by_length
 from edgetune.training.examples import class_examples, text_limit
 from edgetune.training.result import train_into
-from edgetune_export.bundle import export_bundle
 
 COLUMNS = {"label": "category"}
 PEFT = {"prompt": 0.872, "prefix": 0.776}
@@ -39,7 +39,9 @@ PEFT = {"prompt": 0.872, "prefix": 0.776}
 def torch_labels(base, adapter, rows, path) -> list[str]:
     """The torch model's label of every row."""
     tuned = tuned_from(base, adapter)
-    examples = class_examples(base, rows, label_ids(rows, adapter.labels, path), text_limit(base, adapter.virtual_tokens))
+    examples = class_examples(
+        base, rows, label_ids(rows, adapter.labels, path), text_limit(base, adapter.virtual_tokens)
+    )
     found = [""] * len(rows)
     for indices, batch in by_length(examples, 64, base.pad_token_id):
         for i, label in zip(indices, tuned.class_logits(batch.input_ids, batch.mask).argmax(-1).tolist()):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import edgetune_runtime
 import torch
+from edgetune_export.bundle import export_bundle
 from places import SHARED, shared
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
@@ -23,7 +24,6 @@ from edgetune.config import METHODS, TrainConfig
 from edgetune.evaluation.bundle import evaluate_bundle
 from edgetune.models.base import load_base
 from edgetune.training.result import train_into
-from edgetune_export.bundle import export_bundle
 
 PEFT = {"prompt": 3.445, "prefix": 3.467}
 """Best test loss of PEFT 0.21 with these steps and virtual tokens (shared/ANCHORS.md); untuned 4.189."""
@@ -44,7 +44,9 @@ class Reference:
     """transformers' own greedy decoding behind an adapter's tensors."""
 
     def __init__(self, folder: Path) -> None:
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        self.model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager"
+        ).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
 
     @torch.no_grad()
@@ -92,13 +94,16 @@ def main() -> None:
         with shared("data/e2e_nlg/testset.csv", options.shared).open(encoding="utf-8", newline="") as file:
             texts = [row["MR"] + "\n" for row in csv.DictReader(file)][:GREEDY_ROWS]
         export_bundle(base, {}, folder / "base")
-        story = edgetune_runtime.load(folder / "base").generate("Once upon a time", max_new_tokens=200, min_new_tokens=0)
+        story = edgetune_runtime.load(folder / "base").generate(
+            "Once upon a time", max_new_tokens=200, min_new_tokens=0
+        )
         same = list(story.token_ids) == reference.greedy("Once upon a time", None, 200)
         print(json.dumps({"untuned_story_tokens": len(story.token_ids), "equal_to_transformers": same}), flush=True)
         for method in options.methods:
             config = TrainConfig(
-                model=str(model), data=str(train), task="generate", method=method, virtual_tokens=VIRTUAL_TOKENS[method],
-                steps=options.steps, batch_size=16, seed=options.seed, learning_rate=options.learning_rate,
+                model=str(model), data=str(train), task="generate", method=method,
+                virtual_tokens=VIRTUAL_TOKENS[method], steps=options.steps, batch_size=16,
+                seed=options.seed, save_every=0, learning_rate=options.learning_rate,
             )  # fmt: skip
             train_into(folder / method, config, base=base)
             adapter = load_adapter(folder / method)

@@ -91,7 +91,8 @@ def load_adapter(folder: str | Path) -> Adapter:
         raise AdapterError(f"{folder / DESCRIPTION} does not describe an edgetune adapter")
     if text.get("format_version") != FORMAT_VERSION:
         raise AdapterError(
-            f"{folder / DESCRIPTION} has format version {text.get('format_version')}; this edgetune reads {FORMAT_VERSION}"
+            f"{folder / DESCRIPTION} has format version {text.get('format_version')}; "
+            f"this edgetune reads {FORMAT_VERSION}"
         )
     shapes = {name: list(x.shape) for name, x in tensors.items()}
     if text.get("shapes") != shapes:
@@ -106,7 +107,7 @@ def load_adapter(folder: str | Path) -> Adapter:
 
 
 def check_description(values: dict[str, Any], tensors: dict[str, Tensor], where: Path) -> None:
-    """Raises AdapterError for a value of another type, of no known meaning, or for labels that the head does not have."""
+    """Raises AdapterError for a value of another type or of no known meaning, and for labels without a head."""
     for name, value in values.items():
         if name in CHOICES and value not in CHOICES[name]:
             raise AdapterError(f"{where}: {name} is {value!r}; this edgetune knows {', '.join(CHOICES[name])}")

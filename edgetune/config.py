@@ -25,7 +25,7 @@ Reparameterisation = Literal["none", "mlp", "lstm"]
 
 INITS: tuple[str, ...] = get_args(Init)
 REPARAMETERISATIONS: tuple[str, ...] = get_args(Reparameterisation)
-METHODS: tuple[str, ...] = get_args(Method)
+METHODS: tuple[Method, ...] = get_args(Method)
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
@@ -35,7 +35,7 @@ LEARNING_RATES = {
     ("generate", "prompt"): 1e-1,
     ("generate", "prefix"): 5e-2,
 }
-"""By task and method, where none is given: chosen on banking77 and E2E (benchmarks/quality.py)."""
+"""By task and method, where none is given: chosen on banking77 and E2E (benchmarks/banking77.py, benchmarks/e2e.py)."""
 
 
 def option(default: Any, meaning: str, **extra: Any) -> Any:
@@ -61,13 +61,19 @@ class TrainConfig:
     batch_size: int = option(32, "B, rows that go through the model at once.", minimum=1)
     accumulate: int = option(1, "Batches a step: one batch of all their rows, in the memory of one.", minimum=1)
     learning_rate: float | None = option(None, "Peak learning rate; by default the method's own.", minimum=0.0)
-    warmup: float = option(0.1, "Fraction of the steps over which the rate rises; it falls linearly after.", minimum=0.0)
+    warmup: float = option(
+        0.1, "Fraction of the steps over which the rate rises; it falls linearly after.", minimum=0.0
+    )
     weight_decay: float = option(0.0, "AdamW's weight decay.", minimum=0.0)
     clip_norm: float = option(1.0, "Largest norm of a step's gradient; 0 does not clip.", minimum=0.0)
     pooling: Pooling = option("mean", "What a classifier's head reads of the text.", choices=POOLINGS)
-    max_length: int | None = option(None, "Most tokens of a classifier's text; by default what the base holds.", minimum=2)
+    max_length: int | None = option(
+        None, "Most tokens of a classifier's text; by default what the base holds.", minimum=2
+    )
     precision: Precision = option("fp32", "What the base computes in; what is learned stays fp32.", choices=PRECISIONS)
-    max_new_tokens: int | None = option(None, "Generators: on the device, the most new tokens of a completion.", minimum=1)
+    max_new_tokens: int | None = option(
+        None, "Generators: on the device, the most new tokens of a completion.", minimum=1
+    )
     stop: str | None = option(None, "Generators: on the device, end a completion before this string.")
     eval_every: int = option(100, "Steps between evaluations.", minimum=1)
     patience: int | None = option(None, "Evaluations without improvement that end a run; by default none.", minimum=1)
@@ -119,7 +125,7 @@ def check_value(name: str, value: Any, kind: str, limits: Any) -> None:
     if kind.startswith("str") and not isinstance(value, str):
         raise ConfigError(f"{name} is {value!r}; give a text in quotes")
     if kind.startswith("dict") and not (isinstance(value, dict) and all(isinstance(x, str) for x in value.values())):
-        raise ConfigError(f"{name} is {value!r}; give a table of FIELD = \"COLUMN\"")
+        raise ConfigError(f'{name} is {value!r}; give a table of FIELD = "COLUMN"')
     if kind.startswith(("int", "float")):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{name} is {value!r}; give a number")

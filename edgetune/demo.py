@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 import edgetune_runtime
+from edgetune_export.bundle import export_bundle
 from rich.console import Console
 
 from edgetune.adapter import Adapter
@@ -20,7 +21,6 @@ from edgetune.reports.methods import MethodResult, method_table
 from edgetune.reports.training import training_report
 from edgetune.training.loop import Outcome
 from edgetune.training.result import train_into
-from edgetune_export.bundle import export_bundle
 
 EXAMPLES = (
     "wake me up at half past six tomorrow",
@@ -38,14 +38,24 @@ def run_demo(out: str | Path, steps: int, *, force: bool, console: Console) -> l
         EdgetuneError: something is missing, or in the way.
     """
     out, model = Path(out), str(embedded_model())
-    console.print(f"base: all-MiniLM-L6-v2, frozen; data: {TRAIN.parent.name}, {len(read_rows(TRAIN, task='classify'))} rows")
+    console.print(
+        f"base: all-MiniLM-L6-v2, frozen; data: {TRAIN.parent.name}, {len(read_rows(TRAIN, task='classify'))} rows"
+    )
     base = load_base(model, "classify")
     trained: dict[str, tuple[Adapter, Outcome]] = {}
     for method in METHODS:
         config = TrainConfig(
-            model=model, data=str(TRAIN), eval_data=str(HELD_OUT), method=method, steps=steps, eval_every=max(1, steps // 3)  # type: ignore[arg-type]
+            model=model,
+            data=str(TRAIN),
+            eval_data=str(HELD_OUT),
+            method=method,
+            steps=steps,
+            eval_every=max(1, steps // 3),
+            save_every=0,
         )
-        console.print(f"\n[bold]{method}[/bold]: {config.virtual_tokens} virtual tokens, {steps} steps of {config.batch_size}")
+        console.print(
+            f"\n[bold]{method}[/bold]: {config.virtual_tokens} virtual tokens, {steps} steps of {config.batch_size}"
+        )
         with training_report(config, console) as report:
             trained[method] = train_into(out / method, config, report.step, force=force, base=base)
     console.print("\n[bold]export[/bold]: one base graph, two adapters")

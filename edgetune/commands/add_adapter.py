@@ -15,8 +15,9 @@ import click
 @click.option("--force", is_flag=True, help="Replace an adapter of that name.")
 def command(bundle: str, adapter: str, name: str | None, model: str | None, force: bool) -> None:
     """Add the adapter in folder ADAPTER to BUNDLE."""
-    from edgetune.adapter import load_adapter
     from edgetune_export.addition import add_adapter, needs_base
+
+    from edgetune.adapter import load_adapter
 
     loaded = load_adapter(adapter)
     base = None

@@ -14,11 +14,21 @@ from edgetune.commands.options import named_columns
 @click.option("--bundle", help="A bundle; the runtime answers.")
 @click.option("--model", help="Base model of --adapter; by default the one it was tuned on.")
 @click.option("--adapter", help="An adapter's folder, or with --bundle the name of one in it.")
-@click.option("--columns", multiple=True, metavar="FIELD=COLUMN", help="Names of the file's columns, e.g. label=category.")
-@click.option("--write", type=click.IntRange(0), default=0, help="Bundle of a generator: prompts to complete for BLEU and ROUGE.")
+@click.option(
+    "--columns", multiple=True, metavar="FIELD=COLUMN", help="Names of the file's columns, e.g. label=category."
+)
+@click.option(
+    "--write", type=click.IntRange(0), default=0, help="Bundle of a generator: prompts to complete for BLEU and ROUGE."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    data: str, bundle: str | None, model: str | None, adapter: str | None, columns: tuple[str, ...], write: int, as_json: bool
+    data: str,
+    bundle: str | None,
+    model: str | None,
+    adapter: str | None,
+    columns: tuple[str, ...],
+    write: int,
+    as_json: bool,
 ) -> None:
     """Measure an adapter on its torch base, or the very bundle that ships."""
     if bundle is None and adapter is None:

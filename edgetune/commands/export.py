@@ -7,7 +7,9 @@ import click
 
 @click.command()
 @click.option("--model", required=True, help="Base model: a hub id or a local folder.")
-@click.option("--adapter", "adapters", multiple=True, metavar="[NAME=]FOLDER", help="An adapter; several share one base.")
+@click.option(
+    "--adapter", "adapters", multiple=True, metavar="[NAME=]FOLDER", help="An adapter; several share one base."
+)
 @click.option("--out", required=True, help="Folder for the bundle.")
 @click.option("--standalone", is_flag=True, help="Fold one adapter into the graph: a drop-in for an ordinary export.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32.")
@@ -17,11 +19,12 @@ def command(
     model: str, adapters: tuple[str, ...], out: str, standalone: bool, precision: str, task: str | None, force: bool
 ) -> None:
     """Write a bundle for the device and verify it against torch."""
+    from edgetune_export.bundle import export_bundle
+    from edgetune_export.task import task_of
+
     from edgetune.adapter import load_adapter
     from edgetune.models.base import load_base, task_named
     from edgetune.reports.export import export_report, named_adapters
-    from edgetune_export.bundle import PRECISIONS, export_bundle
-    from edgetune_export.task import task_of
 
     loaded = {name: load_adapter(folder) for name, folder in named_adapters(adapters).items()}
     base = load_base(model, task_of(model, list(loaded.values()), task_named(task) if task else None))

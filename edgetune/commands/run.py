@@ -16,11 +16,15 @@ import click
 @click.option("--top-k", type=click.IntRange(1), help="Classify: labels to show. Generate: tokens to sample from.")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Generate: the most tokens.")
 @click.option("--temperature", type=click.FloatRange(0), help="Generate: 0 takes the likeliest token.")
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Generate: smallest set of tokens of this mass.")
+@click.option(
+    "--top-p", type=click.FloatRange(0, 1, min_open=True), help="Generate: smallest set of tokens of this mass."
+)
 @click.option("--seed", type=int, help="Generate: the same seed gives the same text.")
 @click.option("--stop", multiple=True, help="Generate: end before this string.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of ONNX Runtime.")
-def command(bundle: str, text: str | None, adapter: str | None, bare: bool, threads: int | None, **options: Any) -> None:
+def command(
+    bundle: str, text: str | None, adapter: str | None, bare: bool, threads: int | None, **options: Any
+) -> None:
     """Classify TEXT, or continue it; without TEXT every line of standard input."""
     import edgetune_runtime
 

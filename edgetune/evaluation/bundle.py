@@ -57,7 +57,12 @@ def classified(
     expected, got = [row.label for row in rows], [answer.label for answer in answers]
     right = sum(a == b for a, b in zip(expected, got))
     loss = -sum(math.log(max(answer.scores[row.label], 1e-45)) for answer, row in zip(answers, rows))
-    return {"rows": len(rows), "loss": loss / len(rows), "accuracy": right / len(rows), "macro_f1": macro_f1(expected, got)}
+    return {
+        "rows": len(rows),
+        "loss": loss / len(rows),
+        "accuracy": right / len(rows),
+        "macro_f1": macro_f1(expected, got),
+    }
 
 
 def generated(
@@ -68,7 +73,9 @@ def generated(
     total, count = 0.0, 0
     for row in rows:
         if isinstance(row, Conversation):
-            raise DataError(f"{data}:{row.line}: chats need the model's template; evaluate them with --model and --adapter")
+            raise DataError(
+                f"{data}:{row.line}: chats need the model's template; evaluate them with --model and --adapter"
+            )
         prompt = model.tokenizer.encode(row.prompt)
         completion = [*model.tokenizer.encode(row.completion, add_special_tokens=False), *model.eos_token_ids[:1]]
         logits = model.logits([*prompt, *completion], adapter=name, keep=len(completion) + 1)[:-1].astype(np.float64)

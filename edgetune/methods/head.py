@@ -9,9 +9,7 @@ from torch import Tensor
 from edgetune.config import Pooling
 
 
-def pooled(
-    hidden: Float[Tensor, "B T H"], text_mask: Int[Tensor, "B T"], pooling: Pooling
-) -> Float[Tensor, "B H"]:
+def pooled(hidden: Float[Tensor, "B T H"], text_mask: Int[Tensor, "B T"], pooling: Pooling) -> Float[Tensor, "B H"]:
     """One vector a row: the mean of its text, or its first token. Virtual tokens and padding do not count."""
     if pooling == "first":
         return hidden[:, 0]

@@ -15,7 +15,7 @@ from edgetune.models.forward import keys_and_values
 
 
 def sampled_tokens(base: Base, length: int, generator: torch.Generator) -> Int[Tensor, "P"]:
-    """Ids drawn from the vocabulary without repeats while they last, special tokens left out (Lester et al. 2021, §3.2)."""
+    """Ids drawn from the vocabulary, no special tokens, no repeats while they last (Lester et al. 2021, §3.2)."""
     special = set(base.tokenizer.all_special_ids) if base.tokenizer is not None else set()
     order = torch.randperm(base.vocab_size, generator=generator).tolist()
     return repeated([i for i in order if i not in special], length)

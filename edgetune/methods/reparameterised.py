@@ -1,7 +1,8 @@
 """Virtual tokens computed by a small network while they are tuned; only what it gives is kept.
 
-`mlp` is the reparameterisation of Li & Liang (2021, section 4.3), `lstm` the prompt encoder of P-tuning (Liu et al. 2021,
-section 3.2). The network's last layer starts at zero, so that tuning starts from the virtual tokens it was given.
+`mlp` is the reparameterisation of Li & Liang (2021, section 4.3), `lstm` the prompt encoder of P-tuning
+(Liu et al. 2021, section 3.2). The network's last layer starts at zero, so that tuning
+starts from the virtual tokens it was given.
 """
 
 from __future__ import annotations

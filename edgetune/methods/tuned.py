@@ -20,7 +20,11 @@ class Tuned(torch.nn.Module):
     """The learned parts around a frozen base. Without virtual tokens and head it is the base itself."""
 
     def __init__(
-        self, base: Base, soft: Prompt | Prefix | Reparameterised | None, head: LinearHead | None = None, pooling: Pooling = "mean"
+        self,
+        base: Base,
+        soft: Prompt | Prefix | Reparameterised | None,
+        head: LinearHead | None = None,
+        pooling: Pooling = "mean",
     ) -> None:
         super().__init__()
         self.base, self.soft, self.head = base, soft, head

@@ -1,7 +1,7 @@
 """One attention function through which every prefix reaches every model family.
 
-transformers looks a model's attention up by name; `edgetune` is such a name. Layers are told apart by counting the calls
-of a forward pass, since ALBERT runs one module L times and DistilBERT numbers nothing.
+transformers looks a model's attention up by name; `edgetune` is such a name. Layers are told apart by counting the
+calls of a forward pass, since ALBERT runs one module L times and DistilBERT numbers nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Pass:
         return self.past[index]
 
     def widened(self, mask: Tensor, past_length: int, window: int | None) -> Tensor:
-        """bool `[B or 1, 1, T, T]` → `[B, 1, T, P + T]`. A causal sliding window leaves the past behind as it leaves text."""
+        """bool `[B or 1, 1, T, T]` → `[B, 1, T, P + T]`. A causal sliding window leaves the past as it leaves text."""
         key = (id(mask), window)
         if key not in self.masks:
             assert self.past_visible is not None

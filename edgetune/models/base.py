@@ -171,8 +171,8 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str) -> B
     wanted = {"classify": "encoder", "generate": "decoder"}[task]
     if base.kind != wanted:
         raise UnsupportedModelError(
-            f"{name!r} ({model_type}) is {'a decoder' if base.kind == 'decoder' else 'an encoder'}; --task {task} needs "
-            f"{'an encoder such as BERT' if wanted == 'encoder' else 'a decoder such as Llama'}"
+            f"{name!r} ({model_type}) is {'a decoder' if base.kind == 'decoder' else 'an encoder'}; "
+            f"--task {task} needs {'an encoder such as BERT' if wanted == 'encoder' else 'a decoder such as Llama'}"
         )
     return base
 

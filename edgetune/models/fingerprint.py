@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 def fingerprint(model: PreTrainedModel) -> str:
     """`sha256:<hex>` over the parameters of backbone and output head as float32, in order of their names.
 
-    The same for every file format, sharding and lossless storage type of the weights. Poolers are left out: they are new
-    and random when a checkpoint has none, and edgetune runs none.
+    The same for every file format, sharding and lossless storage type of the weights. Poolers are left out: they are
+    new and random when a checkpoint has none, and edgetune runs none.
     """
     digest = hashlib.sha256(model.config.model_type.encode())
     for name, weight in sorted(model.named_parameters()):

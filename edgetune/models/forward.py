@@ -74,8 +74,8 @@ def logits_at(
 ) -> Float[Tensor, "M V"]:
     """The decoder's logits at the M text positions where `at` (bool `[B, T]`) is true.
 
-    The output head, most of the work under a large vocabulary, runs at these positions alone. A hook in front of it keeps
-    whatever the family does to its logits afterwards (scaling, soft caps).
+    The output head, most of the work under a large vocabulary, runs at these positions alone. A hook in front of it
+    keeps whatever the family does to its logits afterwards (scaling, soft caps).
     """
 
     def select(_: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:

@@ -44,7 +44,10 @@ class ExportReport:
     def finish(self, result: Exported, base: Base) -> None:
         lines = [f"{base.name} ({base.model_type}, {base.parameters:,} parameters) in {result.path}:"]
         lines += [f"  {name:<32} {sized(size):>9}" for name, size in result.sizes.items()]
-        lines += [f"verified against torch, largest difference of logits {max((c.difference for c in result.checks), default=0):.1e}:"]
+        lines += [
+            "verified against torch, largest difference of logits "
+            f"{max((c.difference for c in result.checks), default=0):.1e}:"
+        ]
         lines += [f"  {check.what:<40} {check.difference:.1e}" for check in result.checks]
         answers = base.kind == "decoder" or result.adapters
         lines += [f"next: edgetune {'run' if answers else 'add-adapter'} {result.path}{'' if answers else ' ADAPTER'}"]

@@ -36,7 +36,8 @@ def text_limit(base: Base, virtual_tokens: int, max_length: int | None = None) -
     room = base.max_positions - virtual_tokens
     if room < 2:
         raise ConfigError(
-            f"{virtual_tokens} virtual tokens leave no room for text: {base.name!r} holds {base.max_positions} positions"
+            f"{virtual_tokens} virtual tokens leave no room for text: "
+            f"{base.name!r} holds {base.max_positions} positions"
         )
     return room if max_length is None else min(room, max_length)
 
@@ -49,7 +50,9 @@ def class_examples(base: Base, rows: Sequence[LabelledText], labels: Sequence[in
     long = [i for i, ids in enumerate(whole) if limit is not None and len(ids) > limit]
     if long:
         most = max(len(whole[i]) for i in long)
-        log.warning("%d of %d texts are longer than %d tokens (up to %d) and were cut", len(long), len(rows), limit, most)
+        log.warning(
+            "%d of %d texts are longer than %d tokens (up to %d) and were cut", len(long), len(rows), limit, most
+        )
     for i in long:
         whole[i] = base.tokenizer(*pairs[i], truncation=True, max_length=limit).input_ids
     return [Example(ids, label=label) for ids, label in zip(whole, labels)]
@@ -98,8 +101,9 @@ def generation_examples(
     for row, example in zip(rows, examples):
         if limit is not None and len(example.input_ids) > limit:
             raise DataError(
-                f"{path}:{row.line}: {len(example.input_ids)} tokens, but {base.name!r} holds {base.max_positions} positions "
-                f"and the virtual tokens leave {limit}; shorten the row or use fewer virtual tokens"
+                f"{path}:{row.line}: {len(example.input_ids)} tokens, but {base.name!r} holds "
+                f"{base.max_positions} positions and the virtual tokens leave {limit}; "
+                "shorten the row or use fewer virtual tokens"
             )
         if not example.completion[0:1] or example.completion[0]:
             raise DataError(f"{path}:{row.line}: the prompt gives no tokens; a completion needs something to follow")

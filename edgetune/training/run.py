@@ -19,6 +19,7 @@ from edgetune.training.examples import Example, class_examples, generation_examp
 from edgetune.training.loop import Outcome, Progress, fit
 from edgetune.training.unfinished import Unfinished
 
+
 @dataclass(frozen=True)
 class Rows:
     """The rows of one file: a classifier's with their labels' numbers."""

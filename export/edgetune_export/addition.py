@@ -60,7 +60,7 @@ def add_adapter(
 
 @contextmanager
 def restored_on_failure(path: Path) -> Iterator[None]:
-    """When the block fails, the file is again what it was: by a rename, for a full disk has no room to write it anew."""
+    """When the block fails, the file is what it was, by a rename: a full disk has no room to write it anew."""
     aside, existed = path.with_name(f".{path.name}.old"), path.exists()
     try:
         if existed:

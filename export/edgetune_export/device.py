@@ -23,7 +23,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def checked_name(name: str) -> str:
     """Raises AdapterError for a name that is not safe as a file's name on every system."""
     if not NAME.fullmatch(name):
-        raise AdapterError(f"{name!r} cannot name an adapter: use letters, digits, '.', '_' and '-' (NAME=FOLDER gives another)")
+        raise AdapterError(
+            f"{name!r} cannot name an adapter: use letters, digits, '.', '_' and '-' (NAME=FOLDER gives another)"
+        )
     return name
 
 

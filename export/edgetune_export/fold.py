@@ -10,11 +10,10 @@ import onnx_ir
 import torch
 from torch import Tensor
 
-
 from edgetune.config import Pooling
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base
-from edgetune.models.forward import full_mask, run
+from edgetune.models.forward import run
 from edgetune.models.virtual import Virtual
 from edgetune_export.operators import ENCODER
 from edgetune_export.trace import AUTO, class_logits, declared, exported, traced_with

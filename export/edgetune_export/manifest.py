@@ -22,7 +22,16 @@ def file_entry(path: Path) -> dict[str, Any]:
     return {"sha256": digest.hexdigest(), "size_bytes": path.stat().st_size}
 
 
-def described(base: Base, *, form: str, task: str, precision: str, pooling: str, adapters: list[str], folded: dict[str, Any] | None) -> dict[str, Any]:
+def described(
+    base: Base,
+    *,
+    form: str,
+    task: str,
+    precision: str,
+    pooling: str,
+    adapters: list[str],
+    folded: dict[str, Any] | None,
+) -> dict[str, Any]:
     """The manifest without its hashes."""
     graph: dict[str, Any] = {
         "file": "model.onnx",

@@ -14,11 +14,11 @@ INT64_MAX = np.iinfo(np.int64).max
 
 
 def fold_prefix(model: onnx_ir.Model, prefix: list[KeyValue]) -> None:
-    """Turns a decoder of the shared form into the standalone form (BUNDLE.md), in place. `prefix` is `[1, K, P, D]` a layer.
+    """Turns a decoder of the shared form into the standalone form in place. `prefix`: `[1, K, P, D]` a layer.
 
-    The first call, whose past is empty, runs the prefix as P more positions of each attention, with queries of zero whose
-    results are dropped: GroupQueryAttention takes a batch of several tokens over an empty past alone. Later calls bring
-    the prefix back in their past. Padding, on either side, becomes a bias on the scores.
+    The first call, whose past is empty, runs the prefix as P more positions of each attention, with queries of zero
+    whose results are dropped: GroupQueryAttention takes a batch of several tokens over an empty past alone. Later calls
+    bring the prefix back in their past. Padding, on either side, becomes a bias on the scores.
     """
     graph = model.graph
     tape = Tape()
@@ -44,8 +44,13 @@ def fold_prefix(model: onnx_ir.Model, prefix: list[KeyValue]) -> None:
     last = tape.op("Cast", [tape.op("Sub", [total, one])], {"to": onnx_ir.DataType.INT32})
     seqlens_k = tape.op("Expand", [last, batch])
     length = tape.op("Add", [joined, tape.op("Shape", [ids], {"start": 1, "end": 2})])
-    hidden = tape.op("Sub", [constants.floats("one_float", 1.0), tape.op("Cast", [mask], {"to": onnx_ir.DataType.FLOAT})])
-    columns = tape.op("Unsqueeze", [tape.op("Mul", [hidden, constants.floats("blocked", BLOCKED)]), constants.ints("heads_and_rows", 1, 2)])
+    hidden = tape.op(
+        "Sub", [constants.floats("one_float", 1.0), tape.op("Cast", [mask], {"to": onnx_ir.DataType.FLOAT})]
+    )
+    columns = tape.op(
+        "Unsqueeze",
+        [tape.op("Mul", [hidden, constants.floats("blocked", BLOCKED)]), constants.ints("heads_and_rows", 1, 2)],
+    )
     bias = tape.op("Expand", [columns, tape.op("Concat", [batch, one, length, total], {"axis": 0})])
 
     for i, (node, (key, value)) in enumerate(zip(attentions, prefix)):
@@ -55,7 +60,9 @@ def fold_prefix(model: onnx_ir.Model, prefix: list[KeyValue]) -> None:
         for name, x in (("key", key), ("value", value)):
             flat = x.permute(0, 2, 1, 3).reshape(1, virtual, -1).contiguous().numpy()
             part = tape.op("Slice", [constants.array(f"past_key_values.{i}.{name}.prefix", flat), zero, joined, one])
-            shape = tape.op("Concat", [batch, joined, constants.ints(f"width.{flat.shape[2]}", flat.shape[2])], {"axis": 0})
+            shape = tape.op(
+                "Concat", [batch, joined, constants.ints(f"width.{flat.shape[2]}", flat.shape[2])], {"axis": 0}
+            )
             starts.append(tape.op("Expand", [part, shape]))
         for index, start in enumerate(starts):
             own = node.inputs[index]

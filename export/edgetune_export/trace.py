@@ -44,7 +44,9 @@ class DecoderGraph(torch.nn.Module):
         super().__init__()
         self.base, self.model = base, base.model
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, past: list[Tensor], keep: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, past: list[Tensor], keep: Tensor
+    ) -> tuple[Tensor, ...]:
         length = input_ids.shape[1]
         used = attention_mask.sum(1)
         state = DecoderPass(
@@ -72,7 +74,7 @@ class DecoderGraph(torch.nn.Module):
 
 
 def last_positions(hidden: Tensor, keep: Tensor) -> Tensor:
-    """`[B, T, H]` → `[B, keep, H]`; keep 0 is all of them. A slice that starts at −keep does both, in Python as in ONNX."""
+    """`[B, T, H]` → `[B, keep, H]`; keep 0 is all of them. A slice from −keep does both, in Python as in ONNX."""
     start, ends, axes = -keep.reshape(1), torch.tensor([torch.iinfo(torch.int64).max]), torch.tensor([1])
     return torch.onnx.ops.symbolic("Slice", [hidden, start, ends, axes], dtype=hidden.dtype, shape=hidden.shape)
 
@@ -86,16 +88,20 @@ class EncoderGraph(torch.nn.Module):
         self.pooling: Pooling = pooling
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, prompt_embeds: Tensor, past: list[Tensor], weight: Tensor, bias: Tensor
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        prompt_embeds: Tensor,
+        past: list[Tensor],
+        weight: Tensor,
+        bias: Tensor,
     ) -> Tensor:
         virtual = Virtual(prompt=prompt_embeds, prefix=paired(past))
         hidden = run(self.base, input_ids, attention_mask, virtual).last_hidden_state
         return class_logits(hidden, attention_mask, input_ids.shape[1], self.pooling, weight, bias)
 
 
-def class_logits(
-    hidden: Tensor, mask: Tensor, length: Any, pooling: Pooling, weight: Tensor, bias: Tensor
-) -> Tensor:
+def class_logits(hidden: Tensor, mask: Tensor, length: Any, pooling: Pooling, weight: Tensor, bias: Tensor) -> Tensor:
     """The last `length` positions of `hidden` and `mask` are the text."""
     text, text_mask = hidden[:, hidden.shape[1] - length :], mask[:, mask.shape[1] - length :]
     return torch.nn.functional.linear(pooled(text, text_mask, pooling), weight, bias)
@@ -111,7 +117,9 @@ def traced_with(base: Base, name: str) -> Iterator[None]:
         base.model.set_attn_implementation(attention.NAME)
 
 
-def exported(module: torch.nn.Module, arguments: tuple[Any, ...], inputs: list[str], outputs: list[str], dynamic: Any) -> onnx_ir.Model:
+def exported(
+    module: torch.nn.Module, arguments: tuple[Any, ...], inputs: list[str], outputs: list[str], dynamic: Any
+) -> onnx_ir.Model:
     """The ONNX model of a traced module; the exporter's chatter is kept for its error message alone."""
     chatter = io.StringIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -108,7 +108,9 @@ def token_checks(model: edgetune_runtime.Model, base: Base) -> None:
             raise VerificationError(f"tokenizer.json encodes {text!r} as {got}, training as {expected}")
 
 
-def verified(folder: Path, base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str = "fp32") -> list[Check]:
+def verified(
+    folder: Path, base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str = "fp32"
+) -> list[Check]:
     """Every adapter's checks.
 
     Raises:
@@ -127,7 +129,7 @@ def verified(folder: Path, base: Base, adapters: dict[str, Adapter], standalone:
     for check in checks:
         if not check.holds(TOLERANCE[precision]):
             raise VerificationError(
-                f"{check.what}: ONNX Runtime and torch differ by {check.difference:.1e} where logits reach {check.scale:.1f}; "
-                f"at most {TOLERANCE[precision]:.0e} of that is allowed. No bundle was written"
+                f"{check.what}: ONNX Runtime and torch differ by {check.difference:.1e} where logits reach "
+                f"{check.scale:.1f}; at most {TOLERANCE[precision]:.0e} of that is allowed. No bundle was written"
             )
     return checks

@@ -22,6 +22,7 @@ LAYERS = (
     {"adapter"},
     {"peft", "training"},
     {"evaluation"},
+    {"comparison"},
     {"reports"},
     {"demo"},
     {"commands"},

@@ -133,7 +133,7 @@ def test_force_never_replaces_a_folder_that_is_not_ours(tmp_path, old):
 def test_force_replaces_a_file(tmp_path):
     path = tmp_path / "out"
     path.write_text("old")
-    with pytest.raises(OutputExistsError, match="is a file.*--force"), new_folder(path, force=False, marker=MARKER):
+    with pytest.raises(OutputExistsError, match=r"is a file.*--force"), new_folder(path, force=False, marker=MARKER):
         pass
     with new_folder(path, force=True, marker=MARKER) as folder:
         fill(folder)
@@ -155,7 +155,7 @@ def test_a_mount_point_is_refused_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path / "out")
     with (
-        pytest.raises(OutputExistsError, match="mount point.*new folder in it"),
+        pytest.raises(OutputExistsError, match=r"mount point.*new folder in it"),
         new_folder(tmp_path / "out", force=True, marker=MARKER),
     ):
         pass

@@ -29,7 +29,13 @@ DECODERS = {
     "GPT2": lambda: transformers.GPT2Config(n_embd=64, n_layer=2, n_head=4, vocab_size=VOCAB, n_positions=256, **ENDS),
     "GPTNeoX": lambda: transformers.GPTNeoXConfig(**TINY, **ENDS),
     "OPT": lambda: transformers.OPTConfig(
-        hidden_size=64, ffn_dim=128, num_hidden_layers=2, num_attention_heads=4, vocab_size=VOCAB, word_embed_proj_dim=64, **ENDS
+        hidden_size=64,
+        ffn_dim=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        vocab_size=VOCAB,
+        word_embed_proj_dim=64,
+        **ENDS,
     ),
     "Gemma2": lambda: transformers.Gemma2Config(head_dim=16, sliding_window=WINDOW, **GROUPED, **ENDS),
     "Gemma3": lambda: transformers.Gemma3TextConfig(
@@ -43,7 +49,9 @@ DECODERS = {
 ENCODERS = {
     "BERT": lambda: transformers.BertConfig(**TINY),
     "RoBERTa": lambda: transformers.RobertaConfig(**TINY, pad_token_id=1),
-    "DistilBERT": lambda: transformers.DistilBertConfig(dim=64, hidden_dim=128, n_layers=2, n_heads=4, vocab_size=VOCAB),
+    "DistilBERT": lambda: transformers.DistilBertConfig(
+        dim=64, hidden_dim=128, n_layers=2, n_heads=4, vocab_size=VOCAB
+    ),
     "ALBERT": lambda: transformers.AlbertConfig(embedding_size=32, **TINY),
     "ELECTRA": lambda: transformers.ElectraConfig(embedding_size=32, **TINY),
     "ModernBERT": lambda: transformers.ModernBertConfig(
@@ -58,7 +66,9 @@ def tokenizer():
     """One word per token of the vocabulary."""
     inner = Tokenizer(models.WordLevel({f"w{i}": i for i in range(VOCAB)}, unk_token="w3"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="w3", bos_token="w1", eos_token="w2", pad_token="w0")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="w3", bos_token="w1", eos_token="w2", pad_token="w0"
+    )
 
 
 def made_base(family):

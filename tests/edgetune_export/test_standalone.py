@@ -4,9 +4,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from edgetune.adapter import tuned_from
 from edgetune_export.bundle import export_bundle
 from references.eager import eager_logits
+
+from edgetune.adapter import tuned_from
 
 from .conftest import random_adapter, rows_of
 
@@ -48,7 +49,9 @@ def test_decoder_starts_from_an_empty_past_and_goes_on_in_steps(decoder, decoder
         logits, *present = session.run(None, {**feeds, **past})
         past = dict(zip(past, present))
         found.append(logits[0])
-    np.testing.assert_allclose(np.concatenate(found), eager_logits(decoder, adapter, ids).numpy(), rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(
+        np.concatenate(found), eager_logits(decoder, adapter, ids).numpy(), rtol=0, atol=TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

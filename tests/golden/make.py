@@ -14,6 +14,7 @@ from typing import Any
 
 import edgetune_runtime
 import torch
+from edgetune_export.bundle import export_bundle
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModel,
@@ -29,10 +30,9 @@ from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, base_from
-from edgetune_export.bundle import export_bundle
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from references.eager import eager_greedy, eager_logits  # noqa: E402
+from references.eager import eager_greedy, eager_logits
 
 CORPUS = [
     "once upon a time there was a little bird who lived in a tall green tree by the sea",
@@ -118,7 +118,11 @@ def adapter_of(base: Base, soft: Prefix | Prompt, labels: tuple[str, ...] = ()) 
 def greedy_case(base: Base, adapter: Adapter | None, text: str, options: dict[str, Any], new: int) -> dict[str, Any]:
     ids = base.tokenizer(text).input_ids
     tokens, reason = eager_greedy(base, adapter, ids, new, options.get("min_new_tokens", 0))
-    expected = {"text": base.tokenizer.decode(tokens, skip_special_tokens=True), "token_ids": tokens, "finish_reason": reason}
+    expected = {
+        "text": base.tokenizer.decode(tokens, skip_special_tokens=True),
+        "token_ids": tokens,
+        "finish_reason": reason,
+    }
     return {"call": "generate", "inputs": text, "options": {"max_new_tokens": new, **options}, "expected": expected}
 
 
@@ -149,7 +153,9 @@ def recorded(folder: Path, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return cases
 
 
-def decoder_cases(base: Base, adapters: dict[str, Adapter], folder: Path, names: list[str | None]) -> list[dict[str, Any]]:
+def decoder_cases(
+    base: Base, adapters: dict[str, Adapter], folder: Path, names: list[str | None]
+) -> list[dict[str, Any]]:
     known: dict[str | None, Adapter | None] = {None: None, **adapters}
     cases: list[dict[str, Any]] = [
         {"call": "encode", "inputs": text, "expected": base.tokenizer(text).input_ids} for text in [*TEXTS, "🙂 façade"]
@@ -163,10 +169,16 @@ def decoder_cases(base: Base, adapters: dict[str, Adapter], folder: Path, names:
             cases.append({"call": call, "inputs": ids, "options": {"adapter": name}, "expected": expected})
     cases.append(greedy_case(base, known[names[0]], TEXTS[0], {"adapter": names[0], "min_new_tokens": 30}, 40))
     if len(names) > 1:
-        mixed = [greedy_case(base, known[name], text, {}, 20)["expected"] for name, text in zip(names, [*TEXTS, TEXTS[0]])]
+        mixed = [
+            greedy_case(base, known[name], text, {}, 20)["expected"] for name, text in zip(names, [*TEXTS, TEXTS[0]])
+        ]
         options = {"adapter": names, "max_new_tokens": 20}
-        cases.append({"call": "generate", "inputs": [*TEXTS, TEXTS[0]][: len(names)], "options": options, "expected": mixed})
-        cases.append({"call": "generate", "inputs": "a", "options": {"adapter": "none"}, "expected": {"error": "AdapterError"}})
+        cases.append(
+            {"call": "generate", "inputs": [*TEXTS, TEXTS[0]][: len(names)], "options": options, "expected": mixed}
+        )
+        cases.append(
+            {"call": "generate", "inputs": "a", "options": {"adapter": "none"}, "expected": {"error": "AdapterError"}}
+        )
     too_many = {"adapter": names[0], "max_new_tokens": 1000}
     cases.append({"call": "generate", "inputs": "a", "options": too_many, "expected": {"error": "ContextLengthError"}})
     sampled = [{"call": "generate", "inputs": TEXTS[0], "options": {"adapter": names[0], **o}} for o in SAMPLED]
@@ -188,8 +200,15 @@ def class_case(base: Base, adapter: Adapter, text: Any) -> dict[str, Any]:
 
 
 def encoder_cases(base: Base, adapters: dict[str, Adapter]) -> list[dict[str, Any]]:
-    texts: list[Any] = ["what is the weather", "", "I am so happy, 日本語!", {"text": "the sun", "pair": "will it rain"}]
-    cases: list[dict[str, Any]] = [{"call": "encode", "inputs": t, "expected": base.tokenizer(t).input_ids} for t in texts[:3]]
+    texts: list[Any] = [
+        "what is the weather",
+        "",
+        "I am so happy, 日本語!",
+        {"text": "the sun", "pair": "will it rain"},
+    ]
+    cases: list[dict[str, Any]] = [
+        {"call": "encode", "inputs": t, "expected": base.tokenizer(t).input_ids} for t in texts[:3]
+    ]
     for name, adapter in adapters.items():
         expected = [class_case(base, adapter, t) for t in texts]
         options = {"adapter": name}

@@ -100,7 +100,11 @@ def test_a_network_starts_from_the_values_it_was_given_and_is_folded_away(decode
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.5)
     adapter = adapter_from(Tuned(decoder, around), task="generate", method=method)
-    names = {"prompt_embeds"} if method == "prompt" else {f"past_key_values.{i}.{x}" for i in (0, 1) for x in ("key", "value")}
+    names = (
+        {"prompt_embeds"}
+        if method == "prompt"
+        else {f"past_key_values.{i}.{x}" for i in (0, 1) for x in ("key", "value")}
+    )
     assert set(adapter.tensors) == names
     moved = next_token_logits(decoder, text, around.virtual())
     assert (moved - expected).abs().max() > 0.01
