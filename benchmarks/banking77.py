@@ -64,7 +64,7 @@ def main() -> None:
         for method in options.methods:
             config = TrainConfig(
                 model=base.name, data=str(train), task="classify", method=method, columns=COLUMNS, steps=options.steps,
-                seed=options.seed, learning_rate=options.learning_rate,
+                seed=options.seed, learning_rate=options.learning_rate, save_every=0,
             )  # fmt: skip
             adapter, outcome = train_into(Path(folder) / method, config, base=base)
             bundle = Path(folder) / f"{method}-bundle"

@@ -50,7 +50,7 @@ def run_demo(out: str | Path, steps: int, *, force: bool, console: Console) -> l
             eval_data=str(HELD_OUT),
             method=method,
             steps=steps,
-            eval_every=max(1, steps // 3),
+            eval_every=-(-steps // 4),
             save_every=0,
         )
         console.print(

@@ -7,7 +7,7 @@ import click
 
 @click.command()
 @click.option("--out", default="demo", show_default=True, help="Folder for the adapters and the bundle.")
-@click.option("--steps", default=100, show_default=True, type=click.IntRange(1), help="Optimiser steps a method.")
+@click.option("--steps", default=200, show_default=True, type=click.IntRange(1), help="Optimiser steps a method.")
 @click.option("--force", is_flag=True, help="Replace an earlier demo.")
 def command(out: str, steps: int, force: bool) -> None:
     """Tune a real encoder two ways on voice commands, export both on one base, run them, compare them."""

@@ -9,15 +9,15 @@ from edgetune.data.wording import guess, place, quoted, quoted_list
 from edgetune.errors import DataError
 
 
-def label_names(rows: Iterable[LabelledText]) -> list[str]:
-    """The distinct labels, sorted by code point, so that equal data gives equal ids; at least two.
+def label_names(rows: Iterable[LabelledText], path: str | PathLike[str]) -> list[str]:
+    """The distinct labels of the file at `path`, at least two, sorted by code point: equal data gives equal ids.
 
     Raises DataError where the rows leave nothing to tell apart.
     """
     names = sorted({row.label for row in rows})
     if len(names) < 2:
         only = f"only the label {quoted(names[0])}" if names else "no label"
-        raise DataError(f"the data has {only}; to classify takes at least two. Add rows of another label")
+        raise DataError(f"{path} has {only}; to classify takes at least two. Add rows of another label")
     return names
 
 

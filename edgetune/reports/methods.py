@@ -32,18 +32,20 @@ class MethodResult:
 
 
 def method_table(results: Sequence[MethodResult], title: str) -> Table:
+    """One column a method, so that it fits a narrow terminal."""
     table = Table(title=title, title_justify="left")
-    for name in ("method", "virtual", "parameters", "of base", "bytes", "accuracy", "latency", "trained"):
-        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
+    table.add_column("")
     for r in results:
-        table.add_row(
-            r.method,
-            str(r.virtual_tokens),
-            f"{r.parameters:,}",
-            f"{r.parameters / r.base_parameters:.2%}",
-            sized(r.size_bytes),
-            f"{r.accuracy:.1%}",
-            f"{r.latency_ms:.1f} ms",
-            f"{r.train_seconds:.0f} s",
-        )
+        table.add_column(r.method, justify="right", no_wrap=True)
+    rows = {
+        "virtual tokens": lambda r: str(r.virtual_tokens),
+        "parameters learned": lambda r: f"{r.parameters:,}",
+        "of the base": lambda r: f"{r.parameters / r.base_parameters:.2%}",
+        "file": lambda r: sized(r.size_bytes),
+        "accuracy": lambda r: f"{r.accuracy:.1%}",
+        "latency, one text": lambda r: f"{r.latency_ms:.1f} ms",
+        "training": lambda r: f"{r.train_seconds:.0f} s",
+    }
+    for name, cell in rows.items():
+        table.add_row(name, *map(cell, results))
     return table

@@ -36,7 +36,7 @@ def read_sets(config: TrainConfig) -> tuple[list[Rows], tuple[str, ...]]:
     if config.task == "generate":
         return [Rows(path, [], [], read_rows(path, task="generate", columns=config.columns)) for path in paths], ()
     texts = [read_rows(path, task="classify", columns=config.columns) for path in paths]
-    names = label_names(texts[0])
+    names = label_names(texts[0], config.data)
     return [Rows(path, rows, label_ids(rows, names, path), []) for path, rows in zip(paths, texts)], tuple(names)
 
 

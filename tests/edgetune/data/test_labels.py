@@ -14,20 +14,20 @@ def rows_of(*labels: str) -> list[LabelledText]:
 
 
 def test_names_are_sorted_and_distinct():
-    assert label_names(rows_of("b", "a", "B", "b")) == ["B", "a", "b"]
+    assert label_names(rows_of("b", "a", "B", "b"), "train.csv") == ["B", "a", "b"]
 
 
 @given(st.lists(st.text(), min_size=2, unique=True).flatmap(lambda names: st.permutations(names + names[:1])))
 def test_ids_point_back_to_the_labels(labels):
     rows = rows_of(*labels)
-    names = label_names(rows)
+    names = label_names(rows, "train.csv")
     assert [names[index] for index in label_ids(rows, names, "a.csv")] == labels
 
 
 @pytest.mark.parametrize("labels, what", [(("a", "a"), 'only the label "a"'), ((), "no label")])
 def test_fewer_than_two_labels_are_an_error(labels, what):
     with pytest.raises(DataError, match=f"{what}; to classify takes at least two"):
-        label_names(rows_of(*labels))
+        label_names(rows_of(*labels), "train.csv")
 
 
 def test_an_unknown_label_is_located_and_the_nearest_suggested():
