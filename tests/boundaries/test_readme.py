@@ -1,8 +1,9 @@
 """Every block of the documents runs as it is written, on tiny stand-ins for the base models that it names.
 
 The commands of a document run one after the other in one folder. Three things differ from a reader's terminal: the base
-models are tiny, `train` and `compare` take few steps, and commands of edgetune outside a pipe run in this
-process, which has loaded torch already. Not run: `make` (it runs this test) and `pip install` (it would change the environment of the tests).
+models are tiny, `train` and `compare` take few steps, and commands of edgetune outside a pipe run in this process,
+which has loaded torch already. Not run: `make` (it runs this test) and `pip install` (it would change the environment
+of the tests).
 """
 
 import os
