@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from edgetune.config import TrainConfig
-from edgetune.errors import ConfigError
+from edgetune.errors import ConfigError, UnsupportedModelError
 from edgetune.methods.initial import from_activations, from_embeddings, random_like, sampled_tokens, text_tokens
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
@@ -44,7 +44,13 @@ def starting_soft(
 
     Raises:
         ConfigError: options that exclude each other.
+        UnsupportedModelError: a prompt, for a family that reads the ids of its tokens again in every layer.
     """
+    if config.method == "prompt" and getattr(base.model.config, "hidden_size_per_layer_input", None):
+        raise UnsupportedModelError(
+            f"{base.model_type} looks its tokens up again in every layer, where a prompt's vectors have no entry; "
+            "use --method prefix"
+        )
     tokens = starting_tokens(base, config, labels, generator)
     soft: Prompt | Prefix
     if config.method == "prompt":

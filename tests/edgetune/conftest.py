@@ -1,14 +1,19 @@
-"""Bases that many tests read and none changes."""
+"""Bases that many tests read and none changes, and the command line in this process."""
 
 import functools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers.utils import logging
+
+from edgetune.cli import main
 
 from .tiny import base_of, saved
 
 torch.set_num_threads(1)
+logging.disable_progress_bar()  # `main` does so by a variable, too late where transformers is imported already
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +42,23 @@ def rows(tmp_path_factory):
         return str(path)
 
     return written
+
+
+@pytest.fixture
+def cli(capsys):
+    """`cli("train", …)` → exit code, what it printed, and what it said on stderr."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        try:
+            main([str(x) for x in arguments])
+            code = 0
+        except SystemExit as ending:
+            code = ending.code
+        out, err = capsys.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err)
+
+    return call
 
 
 def class_row(i, shift):

@@ -35,6 +35,7 @@ SLIDING = dict(sliding_window=WINDOW, layer_types=["sliding_attention", "full_at
 
 DECODERS = {
     "llama": lambda: transformers.LlamaConfig(**GROUPED),
+    "qwen3": lambda: transformers.Qwen3Config(head_dim=8, **GROUPED),
     "mistral": lambda: transformers.MistralConfig(sliding_window=WINDOW, **GROUPED),
     "gemma2": lambda: transformers.Gemma2Config(
         attn_logit_softcapping=1.5, final_logit_softcapping=2.0, **SLIDING, **GROUPED
@@ -43,6 +44,12 @@ DECODERS = {
     "gpt2": lambda: transformers.GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, vocab_size=VOCAB, **IDS),
     "opt": lambda: transformers.OPTConfig(ffn_dim=48, word_embed_proj_dim=32, **SHAPE, **IDS),
 }
+READ_TWICE = {
+    "gemma4": lambda: gemma4(num_global_key_value_heads=2),
+    "gemma4-wider": lambda: gemma4(num_global_key_value_heads=1, attention_k_eq_v=True),
+}
+"""Decoders that look the ids of their text up again in every layer, so that vectors cannot take their place."""
+
 ENCODERS = {
     "bert": lambda: transformers.BertConfig(**SHAPE, pad_token_id=PAD),
     "roberta": lambda: transformers.RobertaConfig(**SHAPE, pad_token_id=1),
@@ -56,11 +63,19 @@ ENCODERS = {
 }
 
 
+def gemma4(**changes):
+    """Layers 0 and 2 slide and have heads of 8, the others of 16; layers 2 and 3 attend to the keys of 0 and 1."""
+    types = ["sliding_attention", "full_attention"] * 2
+    shape = {**GROUPED, **SLIDING, "layer_types": types, "num_hidden_layers": 4, "num_kv_shared_layers": 2}
+    small = dict(hidden_size_per_layer_input=8, vocab_size_per_layer_input=VOCAB, global_head_dim=16)
+    return transformers.Gemma4TextConfig(**shape, **small, **changes)
+
+
 def model_of(family, seed=0):
     """Weights of random size 0.2: at the usual 0.02 attention is nearly uniform and a wrong mask hardly shows."""
     torch.manual_seed(seed)
-    kind = transformers.AutoModelForCausalLM if family in DECODERS else transformers.AutoModel
-    model = kind.from_config({**DECODERS, **ENCODERS}[family]()).eval()
+    kind = transformers.AutoModel if family in ENCODERS else transformers.AutoModelForCausalLM
+    model = kind.from_config({**DECODERS, **READ_TWICE, **ENCODERS}[family]()).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.dim() > 1:
@@ -82,7 +97,7 @@ def tokenizer_of(kind):
 
 
 def base_of(family, seed=0):
-    kind = "decoder" if family in DECODERS else "encoder"
+    kind = "encoder" if family in ENCODERS else "decoder"
     task = {"decoder": "generate", "encoder": "classify"}[kind]
     return base_from(model_of(family, seed), tokenizer_of(kind), f"tiny-{family}", task)
 

@@ -1,34 +1,13 @@
-"""The command line in this process, and results that many tests only read: made once, by the commands themselves."""
+"""Results that many tests only read: made once, by the commands themselves."""
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
-from transformers.utils import logging
 
 from edgetune.cli import main
 
-logging.disable_progress_bar()  # `main` does so by a variable, which is too late where transformers is imported already
-
 FAMILIES = {"classify": "bert", "generate": "llama"}
-
-
-@pytest.fixture
-def cli(capsys):
-    """`cli("train", …)` → exit code, what it printed, and what it said on stderr."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        try:
-            main([str(x) for x in arguments])
-            code = 0
-        except SystemExit as ending:
-            code = ending.code
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=code, out=out, err=err)
-
-    return call
 
 
 @pytest.fixture

@@ -5,30 +5,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from transformers.utils import logging
 
 from edgetune.cli import main
 
-logging.disable_progress_bar()
-
 FAMILIES = {"classify": "bert", "generate": "llama"}
-
-
-@pytest.fixture
-def cli(capsys):
-    """`cli("compare", …)` → exit code, what it printed, and what it said on stderr."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        try:
-            main([str(x) for x in arguments])
-            code = 0
-        except SystemExit as ending:
-            code = ending.code
-        out, err = capsys.readouterr()
-        return SimpleNamespace(code=code, out=out, err=err)
-
-    return call
 
 
 @pytest.fixture(scope="session")

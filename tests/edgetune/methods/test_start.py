@@ -5,7 +5,7 @@ import torch
 
 from edgetune.adapter import adapter_from, tuned_from
 from edgetune.config import TrainConfig
-from edgetune.errors import ConfigError
+from edgetune.errors import ConfigError, UnsupportedModelError
 from edgetune.methods.start import starting_soft
 from edgetune.methods.tuned import Tuned
 from edgetune.models.forward import full_mask, logits_at
@@ -76,6 +76,13 @@ def test_the_seed_decides(decoder, method, init):
     )
     assert all(torch.equal(a, b) for a, b in zip(first, same))
     assert not any(torch.equal(a, b) for a, b in zip(first, other))
+
+
+def test_a_prompt_is_refused_where_every_layer_reads_the_ids_again():
+    base = base_of("gemma4")
+    with pytest.raises(UnsupportedModelError, match="--method prefix"):
+        start_of(base, method="prompt")
+    assert len(start_of(base, method="prefix").keys) == len(base.layers)
 
 
 @pytest.mark.parametrize("options, message", [

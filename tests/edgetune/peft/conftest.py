@@ -3,36 +3,16 @@
 import functools
 import shutil
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import torch
-import transformers
 
 from edgetune.adapter import tuned_from
 
 from .. import tiny
 
-EXTRA = {
-    "qwen3": lambda: transformers.Qwen3Config(head_dim=8, **tiny.GROUPED),
-    "gemma4": lambda: gemma4(num_global_key_value_heads=2),
-    "gemma4-wider": lambda: gemma4(num_global_key_value_heads=1, attention_k_eq_v=True),
-}
 LENGTH = 5  # more than tiny.WINDOW, so that sliding layers lose part of it
 TASKS = 3
-
-
-def gemma4(**changes):
-    """Layers 0 and 2 slide and have heads of 8, the others of 16; layers 2 and 3 attend to the keys of 0 and 1."""
-    types = ["sliding_attention", "full_attention"] * 2
-    shape = {**tiny.GROUPED, **tiny.SLIDING, "layer_types": types, "num_hidden_layers": 4, "num_kv_shared_layers": 2}
-    small = dict(hidden_size_per_layer_input=8, vocab_size_per_layer_input=tiny.VOCAB, global_head_dim=16)
-    return transformers.Gemma4TextConfig(**shape, **small, **changes)
-
-
-def base_of(family):
-    with mock.patch.dict(tiny.DECODERS, EXTRA):
-        return tiny.base_of(family)
 
 
 def config_of(kind, length=LENGTH):
@@ -76,23 +56,13 @@ def peft_logits(model, ids, mask=None, task=0):
 
 
 @pytest.fixture(scope="session")
-def base():
-    return functools.cache(base_of)
-
-
-@pytest.fixture(scope="session")
-def base_folder(base, tmp_path_factory):
-    return functools.cache(lambda family: str(tiny.saved(base(family), tmp_path_factory.mktemp("base") / family)))
-
-
-@pytest.fixture(scope="session")
-def made(base, base_folder, tmp_path_factory):
+def made(base, folders, tmp_path_factory):
     """`made("llama", "prefix")`: PEFT's model and the folder that it saved."""
 
     @functools.cache
     def both(family, kind):
         folder = tmp_path_factory.mktemp("peft") / f"{family}-{kind}"
-        model = random_adapter(base(family), base_folder(family), kind)
+        model = random_adapter(base(family), folders(family), kind)
         model.save_pretrained(folder)
         return model, folder
 

@@ -21,24 +21,24 @@ def failed(capsys, *arguments):
     return told
 
 
-def test_in_and_out_through_the_command_line(base, base_folder, made, tmp_path, capsys):
+def test_in_and_out_through_the_command_line(base, folders, made, tmp_path, capsys):
     _, folder = made("llama", "prefix")
     main(["import-peft", str(folder), "--out", str(tmp_path / "ours")])
     assert "PREFIX_TUNING, 5 virtual tokens" in capsys.readouterr().err
     adapter = load_adapter(tmp_path / "ours")
     expected = adapter_from_peft(folder, base("llama")).tensors
     assert all(torch.equal(adapter.tensors[name], x) for name, x in expected.items())
-    assert adapter.base_name == base_folder("llama")
+    assert adapter.base_name == folders("llama")
     main(["export-peft", str(tmp_path / "ours"), "--out", str(tmp_path / "theirs")])
     assert "prefix, 5 virtual tokens" in capsys.readouterr().err
     written, original = ((x / "adapter_model.safetensors").read_bytes() for x in (tmp_path / "theirs", folder))
     assert written == original
 
 
-def test_a_multitask_prompt_takes_a_task_and_a_base(base, base_folder, made, tmp_path):
+def test_a_multitask_prompt_takes_a_task_and_a_base(base, folders, made, tmp_path):
     _, folder = made("llama", "multitask")
     out = tmp_path / "ours"
-    main(["import-peft", str(folder), "--out", str(out), "--task-id", "2", "--model", base_folder("llama")])
+    main(["import-peft", str(folder), "--out", str(out), "--task-id", "2", "--model", folders("llama")])
     expected = adapter_from_peft(folder, base("llama"), 2).tensors["prompt_embeds"]
     assert torch.equal(load_adapter(out).tensors["prompt_embeds"], expected)
 
