@@ -12,7 +12,7 @@ from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.reparameterised import Reparameterised
 from edgetune.models.base import Base
-from edgetune.models.forward import full_mask, hidden_states, logits_at
+from edgetune.models.forward import full_mask, hidden_states, logits_at, loss_at, with_prompt_as_past
 from edgetune.models.virtual import NOTHING, Virtual
 
 
@@ -46,3 +46,14 @@ class Tuned(torch.nn.Module):
         """The vocabulary's scores for the token after each of the M positions where `at` is true."""
         virtual = self.virtual()
         return logits_at(self.base, input_ids, full_mask(text_mask, virtual), at, virtual)
+
+    def completion_loss(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        text_mask: Int[Tensor, "B T"],
+        at: Bool[Tensor, "B T"],
+        targets: Int[Tensor, "M"],
+    ) -> Float[Tensor, ""]:
+        """The summed cross-entropy of the M tokens after the positions where `at` is true."""
+        virtual = with_prompt_as_past(self.base, self.virtual())
+        return loss_at(self.base, input_ids, full_mask(text_mask, virtual), at, targets, virtual)

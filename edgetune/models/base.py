@@ -43,6 +43,7 @@ class Base:
         position_offset: what the family adds to positions before it looks them up; None if it takes no positions.
         takes_token_types: whether it embeds token types; GPT-2 takes them too, but looks them up as words.
         separator: id of the token after which a second text begins; None where pairs are not told apart.
+        plain_head: whether a decoder's logits are its output head's, with no cap or scale behind it.
         max_positions: virtual tokens and text together; None where the configuration sets no limit.
     """
 
@@ -55,6 +56,7 @@ class Base:
     position_offset: int | None
     takes_token_types: bool
     separator: int | None
+    plain_head: bool = False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -167,6 +169,7 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str) -> B
         position_offset=probed_position_offset(model, ids) if "position_ids" in parameters else None,
         takes_token_types="token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 0) > 0,
         separator=pair_separator(model, tokenizer),
+        plain_head=ends_in_its_head(model, ids),
     )
     wanted = {"classify": "encoder", "generate": "decoder"}[task]
     if base.kind != wanted:
@@ -201,6 +204,14 @@ def probed_layers(model: PreTrainedModel, ids: Tensor) -> tuple[LayerShape, ...]
 def hidden(model: PreTrainedModel, ids: Tensor, **inputs: Tensor) -> Tensor:
     """The backbone's last layer, `[B, T, H]`."""
     return model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)[0]
+
+
+def ends_in_its_head(model: PreTrainedModel, ids: Tensor) -> bool:
+    """Bit for bit: a soft cap hardly changes the small logits of a random model, but it does change them."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, torch.nn.Linear):
+        return False
+    return torch.equal(head(hidden(model, ids)), model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits)
 
 
 def sees_later_tokens(model: PreTrainedModel, ids: Tensor) -> bool:

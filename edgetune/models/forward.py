@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from edgetune.models.attention import Pass, active
+from edgetune.models.cross_entropy import frozen_head_loss
 from edgetune.models.virtual import NOTHING, Virtual
 
 if TYPE_CHECKING:
@@ -51,15 +53,27 @@ def text_inputs(base: Base, input_ids: Tensor, mask: Tensor, virtual: Virtual) -
     return inputs
 
 
-def run(base: Base, input_ids: Tensor, mask: Tensor, virtual: Virtual = NOTHING, state: Pass | None = None) -> Any:
-    """The base model's own output for virtual tokens and text; `mask` `[B, P + T]` covers both."""
+def run(
+    base: Base,
+    input_ids: Tensor,
+    mask: Tensor,
+    virtual: Virtual = NOTHING,
+    state: Pass | None = None,
+    *,
+    headless: bool = False,
+) -> Any:
+    """The base model's own output for virtual tokens and text; `mask` `[B, P + T]` covers both.
+
+    `headless` stops in front of the output head, at `.last_hidden_state`.
+    """
     state = state or Pass()
     if virtual.prefix:
         state.past = virtual.prefix
         state.past_visible = mask[:, : virtual.prefix_length].bool()
     extra = {"use_cache": False} if base.kind == "decoder" else {}
     with active(state):
-        return base.model(**text_inputs(base, input_ids, mask, virtual), **extra)
+        model = base.model.base_model if headless else base.model
+        return model(**text_inputs(base, input_ids, mask, virtual), **extra)
 
 
 def hidden_states(
@@ -88,10 +102,32 @@ def logits_at(
         hook.remove()
 
 
+def loss_at(
+    base: Base,
+    input_ids: Int[Tensor, "B T"],
+    mask: Int[Tensor, "B S"],
+    at: Bool[Tensor, "B T"],
+    targets: Int[Tensor, "M"],
+    virtual: Virtual = NOTHING,
+) -> Float[Tensor, ""]:
+    """The summed cross-entropy of `targets` under the decoder's logits where `at` is true."""
+    if not base.plain_head:
+        return cross_entropy(logits_at(base, input_ids, mask, at, virtual).float(), targets, reduction="sum")
+    hidden = run(base, input_ids, mask, virtual, headless=True).last_hidden_state[:, virtual.prompt_length :]
+    return frozen_head_loss(base.output_head, hidden[at], targets)  # type: ignore[arg-type]
+
+
+def with_prompt_as_past(base: Base, virtual: Virtual) -> Virtual:
+    """The same virtual tokens on a decoder: no text comes before a prompt, so one row of it serves all rows."""
+    if virtual.prompt is None:
+        return virtual
+    return Virtual(prefix=keys_and_values(base, torch.zeros(1, 0, dtype=torch.int64), virtual))
+
+
 def keys_and_values(base: Base, input_ids: Tensor, virtual: Virtual = NOTHING) -> list[tuple[Tensor, Tensor]]:
     """What every layer's attention keeps of one row, `[1, K, P + T, D]` each: a prefix that equals that text."""
     mask = torch.ones(1, virtual.length + input_ids.shape[1], dtype=torch.int64)
     state = Pass(record=True)
-    run(base, input_ids, mask, virtual, state)
+    run(base, input_ids, mask, virtual, state, headless=True)
     joined = zip(virtual.prefix, state.seen) if virtual.prefix else (((), layer) for layer in state.seen)
     return [tuple(torch.cat(pair, 2) for pair in zip(old, new)) if old else new for old, new in joined]  # type: ignore[misc]

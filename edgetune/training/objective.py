@@ -22,11 +22,14 @@ def loss(tuned: Tuned, batch: Batch, precision: Precision = "fp32") -> Tensor:
     """
     with computing_in(precision, tuned.base.model.device.type):
         if batch.labels is not None:
-            logits, targets = tuned.class_logits(batch.input_ids, batch.mask), batch.labels
-        else:
-            assert batch.predicts is not None and batch.targets is not None
-            logits, targets = tuned.token_logits(batch.input_ids, batch.mask, batch.predicts), batch.targets
-    return cross_entropy(logits.float(), targets)
+            return cross_entropy(tuned.class_logits(batch.input_ids, batch.mask).float(), batch.labels)
+        return completion_loss(tuned, batch) / len(batch.targets)  # type: ignore[arg-type]
+
+
+def completion_loss(tuned: Tuned, batch: Batch) -> Tensor:
+    """Summed over the completions' tokens."""
+    assert batch.predicts is not None and batch.targets is not None
+    return tuned.completion_loss(batch.input_ids, batch.mask, batch.predicts, batch.targets)
 
 
 @torch.no_grad()
@@ -40,10 +43,8 @@ def measured(tuned: Tuned, examples: Sequence[Example], batch_size: int = 32) ->
             right += int((logits.argmax(-1) == batch.labels).sum())
             count += batch.rows
         else:
-            assert batch.predicts is not None and batch.targets is not None
-            logits = tuned.token_logits(batch.input_ids, batch.mask, batch.predicts)
-            total += cross_entropy(logits, batch.targets, reduction="sum").item()
-            count += len(batch.targets)
+            total += completion_loss(tuned, batch).item()
+            count += batch.losses
     classifier = examples[0].label is not None
     return {"loss": total / count, **({"accuracy": right / count} if classifier else {})}
 

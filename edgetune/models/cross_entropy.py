@@ -1,0 +1,50 @@
+"""Cross-entropy behind a frozen output head, a few rows at a time, its gradient taken on the way.
+
+With a vocabulary of V, logits and their gradient are the largest tensors of a step. The head takes no gradient itself,
+so what the hidden states receive, `(softmax − one-hot) · W`, can be had at once and the logits forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import linear
+
+CHUNK = 2**23
+"""Logits held at a time, 32 MiB of float32."""
+
+
+class FrozenHeadLoss(torch.autograd.Function):
+    """`apply(hidden [M, H], weight [V, H], bias [V] or None, targets [M])` → the sum of M losses."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        rows = max(1, CHUNK // weight.shape[0])
+        gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            logits, wanted = linear(hidden[part], weight, bias).float(), targets[part, None]
+            scale = logits.logsumexp(1, keepdim=True)
+            total += (scale - logits.gather(1, wanted)).sum()
+            if gradient is not None:
+                chances = logits.sub_(scale).exp_()
+                chances.scatter_add_(1, wanted, chances.new_full(wanted.shape, -1.0))
+                gradient[part] = chances.to(weight.dtype) @ weight
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0], None, None, None
+
+
+def frozen_head_loss(
+    head: torch.nn.Linear, hidden: Float[Tensor, "M H"], targets: Int[Tensor, "M"]
+) -> Float[Tensor, ""]:
+    """The sum over M positions; gradients reach `hidden` alone."""
+    return FrozenHeadLoss.apply(hidden, head.weight, head.bias, targets)  # type: ignore[return-value]
