@@ -3,7 +3,8 @@
     python benchmarks/training.py [--cases classifier decoder] [--methods prompt prefix] [--rounds 3]
 
 classifier: MiniLM on BANKING77's rows, batches of 32. decoder: a 135 M Llama shape with random weights and a vocabulary
-of 49,152; rows of 128 random tokens, the last `--completion` of them carry loss, batches of 8. PEFT's batches are
+of 49,152; rows of 128 random tokens (`--lengths mixed`: of 16 to 128), the last `--completion` of 128 carry loss,
+batches of 8. PEFT's batches are
 padded to their longest row and give every position's logits to its own loss, as its users' training loops do.
 """
 
@@ -62,6 +63,7 @@ def ours(case: str, method: str, options: argparse.Namespace) -> Callable[[], in
         method=method,
         virtual_tokens=VIRTUAL_TOKENS,
         batch_size=BATCH[case],
+        precision=options.precision,
     )
     names: tuple[str, ...] = ()
     if case == "classifier":
@@ -72,8 +74,10 @@ def ours(case: str, method: str, options: argparse.Namespace) -> Callable[[], in
         examples = class_examples(base, rows, [names.index(row.label) for row in rows], MAX_LENGTH)
     else:
         base = base_from(llama_135m(), None, "llama 135 M", "generate")
-        carries = [i >= LENGTH - options.completion for i in range(LENGTH)]
-        examples = [Example(row, completion=tuple(carries)) for row in token_rows()]
+        examples = [
+            Example(row, completion=tuple(i >= len(row) - learned_of(row, options) for i in range(len(row))))
+            for row in token_rows(options.lengths)
+        ]
     learner = Learner(untrained(base, config, names), config)
     batches = step_batches(examples, config.batch_size, 1, base.pad_token_id, random.Random(0))
 
@@ -101,7 +105,7 @@ def theirs(case: str, method: str, options: argparse.Namespace) -> Callable[[], 
         tokenizer = AutoTokenizer.from_pretrained(folder)
         made = peft_classifier(folder, method, len(names))
     else:
-        train = token_rows()
+        train = token_rows(options.lengths)
         kind = {"prompt": PromptTuningConfig, "prefix": PrefixTuningConfig}[method]
         made = get_peft_model(llama_135m(), kind(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=VIRTUAL_TOKENS))
     learned = [p for p in made.parameters() if p.requires_grad]
@@ -115,15 +119,20 @@ def theirs(case: str, method: str, options: argparse.Namespace) -> Callable[[], 
                 [t for t, _ in rows], padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
             )
             return {**texts, "labels": torch.tensor([names.index(label) for _, label in rows])}
-        ids = torch.tensor(rows)
-        labels = ids.clone()
-        labels[:, : LENGTH - options.completion] = -100
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+        labels = ids.masked_fill(mask == 0, -100)
+        for row, x in zip(rows, labels):
+            x[: len(row) - learned_of(row, options)] = -100
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
     def step() -> int:
         rows = [train[i] for i in next(order)]
         optimizer.zero_grad()
-        made(**inputs_of(rows)).loss.backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
+            loss = made(**inputs_of(rows)).loss
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         return len(rows)
@@ -131,9 +140,15 @@ def theirs(case: str, method: str, options: argparse.Namespace) -> Callable[[], 
     return step
 
 
-def token_rows(count: int = 256) -> list[list[int]]:
+def token_rows(lengths: str, count: int = 512) -> list[list[int]]:
     rng = random.Random(0)
-    return [[rng.randrange(VOCAB) for _ in range(LENGTH)] for _ in range(count)]
+    long = [LENGTH if lengths == "fixed" else rng.randint(LENGTH // 8, LENGTH) for _ in range(count)]
+    return [[rng.randrange(VOCAB) for _ in range(length)] for length in long]
+
+
+def learned_of(row: list[int], options: argparse.Namespace) -> int:
+    """Tokens of the row that carry loss."""
+    return round(len(row) * options.completion / LENGTH)
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -157,6 +172,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=0, help="steps timed; by default 20 of the classifier, 4 others")
     parser.add_argument("--completion", type=int, default=64, help="of the decoder's 128 tokens")
+    parser.add_argument("--lengths", choices=("fixed", "mixed"), default="fixed", help="decoder: 128, or 16 to 128")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of both")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--shared", type=Path, default=SHARED)
     parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)
@@ -177,7 +194,7 @@ def compare(case: str, method: str, options: argparse.Namespace) -> None:
             command = [
                 sys.executable, __file__, "--worker", system, "--cases", case, "--methods", method,
                 "--steps", str(steps), "--completion", str(options.completion), "--threads", str(options.threads),
-                "--shared", str(options.shared),
+                "--lengths", options.lengths, "--precision", options.precision, "--shared", str(options.shared),
             ]  # fmt: skip
             done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
             if done.returncode:
@@ -190,6 +207,8 @@ def compare(case: str, method: str, options: argparse.Namespace) -> None:
     figures = {
         "case": case,
         "method": method,
+        "precision": options.precision,
+        "lengths": options.lengths,
         **{f"{system}_{key}": round(value, 1) for system, x in median.items() for key, value in x.items()},
         "speed_ratio": round(a["samples_per_second"] / b["samples_per_second"], 2),
         "memory_ratio": round(a["peak_mb"] / b["peak_mb"], 2),
