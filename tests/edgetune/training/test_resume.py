@@ -155,12 +155,12 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(config, base, w
 
 
 def test_a_run_killed_again_and_again_gets_there(config, base, whole, tmp_path):
-    """Every process dies seven steps after where it began, three steps after its last save at the most."""
+    """Every process dies seven steps on; kept are the multiples of 4 and 10: 4, 10, 16, 20, 24, 30 … 70, 76 are begun from."""
     out, given, kills = tmp_path / "out", config(steps=80), 0
     while not out.exists():
         last = (steps_kept(out) or 0) + 7
         kills += ended(child(lambda last=last: continued(out, given, base("bert"), killed_at(last)))) == -signal.SIGKILL
-    assert kills == 19 and adapter_bytes(out) == whole(steps=80)
+    assert kills == 15 and adapter_bytes(out) == whole(steps=80)
 
 
 def test_a_run_killed_between_any_two_changes_of_the_disk_can_be_continued(config, base, whole, tmp_path):
