@@ -155,7 +155,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(config, base, w
 
 
 def test_a_run_killed_again_and_again_gets_there(config, base, whole, tmp_path):
-    """Every process dies seven steps on; kept are the multiples of 4 and 10: 4, 10, 16, 20, 24, 30 … 70, 76 are begun from."""
+    """Each process goes seven steps on; kept are multiples of 4 and 10, so they begin at 0, 4, 10, 16, 20 … 70, 76."""
     out, given, kills = tmp_path / "out", config(steps=80), 0
     while not out.exists():
         last = (steps_kept(out) or 0) + 7
