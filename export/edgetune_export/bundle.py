@@ -93,6 +93,8 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
     """The pooling that all adapters share, after everything that can be refused before any work."""
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision!r} is not known; choose {' or '.join(PRECISIONS)}")
+    if base.kind == "encoder-decoder":
+        raise UnsupportedModelError(f"{base.name!r} is an encoder-decoder; edgetune cannot export those yet")
     if standalone and len(adapters) != 1:
         raise ConfigError(f"--standalone folds exactly one adapter into the graph; {len(adapters)} were given")
     if base.tokenizer is None or not hasattr(base.tokenizer, "backend_tokenizer"):
