@@ -70,7 +70,10 @@ def encoded(model: PreTrainedModel, state: Pass, mask: Tensor, **inputs: Tensor)
         return encoder(attention_mask=mask, **inputs).last_hidden_state
 
 
-def decoded(model: PreTrainedModel, state: Pass, states: Tensor, mask: Tensor, ids: Tensor, cache: Any = None) -> Any:
+def decoded(
+    model: PreTrainedModel, state: Pass, states: Tensor, mask: Tensor, ids: Tensor, cache: Any = None,
+    own_mask: Tensor | None = None,
+) -> Any:  # fmt: skip
     """The model's output for the decoder's `ids` over the encoder's states and their mask."""
     outputs: Any = BaseModelOutput(last_hidden_state=states)  # type: ignore[arg-type]
     with active(state):
@@ -78,6 +81,7 @@ def decoded(model: PreTrainedModel, state: Pass, states: Tensor, mask: Tensor, i
             encoder_outputs=outputs,
             attention_mask=mask,
             decoder_input_ids=ids,
+            decoder_attention_mask=own_mask,
             past_key_values=cache,
             use_cache=cache is not None,
         )

@@ -47,12 +47,17 @@ def pair_model(family, seed=0):
     """Weights large enough that every token, position, bias and layer shows in the output."""
     torch.manual_seed(seed)
     model = transformers.AutoModelForSeq2SeqLM.from_config(PAIRS[family]()).eval()
+    usual = 0.2 if family == "mT5" else 0.3  # its gated layers, unscaled attention: more would multiply rounding errors
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.dim() > 1 and "embed_positions" not in name:
-                weight.normal_(0, 1.0 if "relative" in name else 0.15)
-            elif "embed_positions" in name and family == "BART":
-                weight.normal_(0, 0.15)
+            if weight.dim() > 1 and not ("embed_positions" in name and family == "Marian"):
+                known = {
+                    "shared": 1.0 if family == "T5" else 0.15,
+                    "embed_positions": 0.15,
+                    "lm_head": 0.15,
+                    "relative": 1.0,
+                }
+                weight.normal_(0, next((x for part, x in known.items() if part in name), usual))
     settings = model.generation_config
     settings.bad_words_ids = [[PAD]] if family == "Marian" else None
     settings.forced_bos_token_id = BOS if family == "BART" else None
