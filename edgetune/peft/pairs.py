@@ -23,7 +23,7 @@ from edgetune.models.forward_pairs import places_of
 from edgetune.models.layer import LayerShape
 from edgetune.peft.stored import CONFIG, PAIR_TASK, TENSORS, Stored, whole_number
 
-KINDS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CARTRIDGE")
+KINDS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
 """Those that PEFT runs by forward and generate alike on an encoder–decoder."""
 
 
