@@ -14,6 +14,7 @@ from torch import Tensor
 from edgetune.config import POOLINGS, Pooling, Task
 from edgetune.errors import AdapterError, BaseMismatchError
 from edgetune.methods.head import LinearHead
+from edgetune.methods.places import named_layers, placed_layers
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
@@ -34,8 +35,8 @@ class Adapter:
     """One tuned task.
 
     Attributes:
-        tensors: `prompt_embeds [P, E]`, or `past_key_values.{l}.key` and `.value` `[K, P, D]` of every layer; for a
-            classifier also `head.weight [C, H]` and `head.bias [C]`.
+        tensors: `prompt_embeds [P, E]`, or `past_key_values.{l}.key` and `.value` `[K, P, D]` of every layer, named by
+            their places for an encoder–decoder; for a classifier also `head.weight [C, H]` and `head.bias [C]`.
         tokens: the ids that the task gives a meaning: `eos`, those that end a completion.
         generation: defaults of the task on the device, such as `max_new_tokens` and `stop`.
     """
@@ -127,15 +128,15 @@ def adapter_from(
     virtual = tuned.virtual()
     if virtual.prompt is not None:
         tensors["prompt_embeds"] = virtual.prompt[0]
-    for i, (key, value) in enumerate(virtual.prefix or ()):
-        tensors[f"past_key_values.{i}.key"], tensors[f"past_key_values.{i}.value"] = key[0], value[0]
+    for name, (key, value) in named_layers(tuned.base, virtual):
+        tensors[f"{name}.key"], tensors[f"{name}.value"] = key[0], value[0]
     if tuned.head is not None:
         tensors["head.weight"], tensors["head.bias"] = tuned.head.weight, tuned.head.bias
     base = tuned.base
     return Adapter(
         task=task,
         method=method,
-        virtual_tokens=virtual.length,
+        virtual_tokens=virtual.tokens,
         base_name=base.name,
         base_type=base.model_type,
         base_fingerprint=base.fingerprint,
@@ -162,8 +163,9 @@ def tuned_from(base: Base, adapter: Adapter) -> Tuned:
     if "prompt_embeds" in tensors:
         soft: Prompt | Prefix = Prompt(tensors["prompt_embeds"])
     else:
-        layers = range(len(base.layers))
-        soft = Prefix([(tensors[f"past_key_values.{i}.key"], tensors[f"past_key_values.{i}.value"]) for i in layers])
+        placed = placed_layers(base, tensors)
+        layers = [layer for of_place in placed.values() for layer in of_place]
+        soft = Prefix(layers, {place: len(of_place) for place, of_place in placed.items()})
     head = None
     if "head.weight" in tensors:
         head = LinearHead(base.hidden_size, len(adapter.labels))

@@ -25,6 +25,7 @@ Reparameterisation = Literal["none", "mlp", "lstm"]
 
 INITS: tuple[str, ...] = get_args(Init)
 REPARAMETERISATIONS: tuple[str, ...] = get_args(Reparameterisation)
+PLACES = ("encoder", "decoder", "cross")
 METHODS: tuple[Method, ...] = get_args(Method)
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -56,6 +57,9 @@ class TrainConfig:
     init_text: str | None = option(None, "The text of --init text.")
     reparameterise: Reparameterisation = option("none", "A network to tune through.", choices=REPARAMETERISATIONS)
     reparameterise_size: int = option(128, "Width of that network.", minimum=1)
+    prefix_places: str | None = option(
+        None, "Encoder-decoders: where a prefix goes, of encoder,decoder,cross; by default everywhere."
+    )
     columns: dict[str, str] = option(None, "Names of the file's columns: FIELD=COLUMN, e.g. label=category.")
     steps: int = option(500, "Optimiser steps.", minimum=0)
     batch_size: int = option(32, "B, rows that go through the model at once.", minimum=1)
@@ -86,6 +90,14 @@ class TrainConfig:
             object.__setattr__(self, "columns", {})
         for f in fields(self):
             check_value(f.name, getattr(self, f.name), str(f.type), f.metadata)
+        if not self.places or set(self.places) - set(PLACES):
+            raise ConfigError(f"prefix_places is {self.prefix_places!r}; give one or more of {','.join(PLACES)}")
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where a prefix of an encoder–decoder goes."""
+        given = (x.strip() for x in (self.prefix_places or "").split(",")) if self.prefix_places is not None else PLACES
+        return tuple(dict.fromkeys(given))
 
     @property
     def peak_learning_rate(self) -> float:

@@ -12,6 +12,7 @@ from edgetune.evaluation.metrics import with_perplexity
 from edgetune.models.base import Base
 from edgetune.training.examples import class_examples, generation_examples, text_limit
 from edgetune.training.objective import measured
+from edgetune.training.pairs import pair_examples
 
 
 def evaluate_adapter(
@@ -29,5 +30,6 @@ def evaluate_adapter(
         rows = read_rows(data, task="classify", columns=columns)
         examples = class_examples(base, rows, label_ids(rows, adapter.labels, data), limit)
     else:
-        examples = generation_examples(base, read_rows(data, task="generate", columns=columns), limit, str(data))
+        examples_of = pair_examples if base.places else generation_examples
+        examples = examples_of(base, read_rows(data, task="generate", columns=columns), limit, str(data))
     return with_perplexity({"rows": len(examples), **measured(tuned, examples)}, adapter.task)

@@ -77,14 +77,21 @@ def generated(
                 f"{data}:{row.line}: chats need the model's template; evaluate them with --model and --adapter"
             )
         prompt = model.tokenizer.encode(row.prompt)
-        completion = [*model.tokenizer.encode(row.completion, add_special_tokens=False), *model.eos_token_ids[:1]]
-        logits = model.logits([*prompt, *completion], adapter=name, keep=len(completion) + 1)[:-1].astype(np.float64)
+        completion = completion_ids(model, row.completion)
+        logits = model.completion_logits(prompt, completion, adapter=name).astype(np.float64)
         peak = logits.max(-1)
         normaliser = peak + np.log(np.exp(logits - peak[:, None]).sum(-1))
         total += float((normaliser - logits[np.arange(len(completion)), completion]).sum())
         count += len(completion)
     metrics = with_perplexity({"rows": len(rows), "loss": total / count}, "generate")
     return {**metrics, **written(model, name, rows, write)} if write else metrics
+
+
+def completion_ids(model: edgetune_runtime.Model, text: str) -> list[int]:
+    """With an end token behind it; an encoder–decoder's completion is a whole text of its target tokenizer."""
+    whole, ends = model.kind == "encoder-decoder", model.eos_token_ids
+    ids = model.target_tokenizer.encode(text, add_special_tokens=whole)
+    return ids if whole and ids and ids[-1] in ends else [*ids, *ends[:1]]
 
 
 def written(model: edgetune_runtime.Model, name: str | None, rows: Sequence[Any], count: int) -> dict[str, float]:

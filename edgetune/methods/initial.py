@@ -12,6 +12,7 @@ from edgetune.errors import ConfigError
 from edgetune.models.attention import KeyValue
 from edgetune.models.base import Base
 from edgetune.models.forward import keys_and_values
+from edgetune.models.forward_pairs import pair_keys_and_values
 
 
 def sampled_tokens(base: Base, length: int, generator: torch.Generator) -> Int[Tensor, "P"]:
@@ -39,7 +40,8 @@ def repeated(ids: list[int], length: int) -> Int[Tensor, "P"]:
 @torch.no_grad()
 def from_embeddings(base: Base, tokens: Int[Tensor, "P"]) -> Float[Tensor, "P E"]:
     """The vectors of real tokens: a prompt that starts as that text."""
-    return base.embeddings(tokens[None])[0].clone()
+    scale = base.places.embedding_scale if base.places else 1.0
+    return base.embeddings(tokens[None])[0].clone() * scale
 
 
 @torch.no_grad()
@@ -49,6 +51,14 @@ def from_activations(base: Base, tokens: Int[Tensor, "P"]) -> list[KeyValue]:
     Li & Liang 2021, section 7.4: the start that helps most where data are few.
     """
     return [(key[0].clone(), value[0].clone()) for key, value in keys_and_values(base, tokens[None])]
+
+
+@torch.no_grad()
+def placed_activations(base: Base, tokens: Int[Tensor, "P"], places: Sequence[str]) -> dict[str, list[KeyValue]]:
+    """The same for each place of an encoder–decoder: both sides read the tokens, and the cross-attention has their
+    encoder states."""
+    found = pair_keys_and_values(base, tokens[None])
+    return {place: [(key[0].clone(), value[0].clone()) for key, value in found[place]] for place in places}
 
 
 def random_like(

@@ -60,4 +60,4 @@ def shaped_like(soft: Prompt | Prefix, rows: Float[Tensor, "P width"]) -> Virtua
         columns.unflatten(1, (x.shape[0], x.shape[2])).permute(1, 0, 2)[None]
         for x, columns in zip(parts, rows.split(widths, dim=1))
     ]
-    return Virtual(prefix=list(zip(tensors[0::2], tensors[1::2])))
+    return soft.placed(list(zip(tensors[0::2], tensors[1::2])))

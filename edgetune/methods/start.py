@@ -9,7 +9,14 @@ import torch
 
 from edgetune.config import TrainConfig
 from edgetune.errors import ConfigError, UnsupportedModelError
-from edgetune.methods.initial import from_activations, from_embeddings, random_like, sampled_tokens, text_tokens
+from edgetune.methods.initial import (
+    from_activations,
+    from_embeddings,
+    placed_activations,
+    random_like,
+    sampled_tokens,
+    text_tokens,
+)
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.reparameterised import Reparameterised
@@ -51,19 +58,27 @@ def starting_soft(
             f"{base.model_type} looks its tokens up again in every layer, where a prompt's vectors have no entry; "
             "use --method prefix"
         )
+    if config.prefix_places and (base.places is None or config.method != "prefix"):
+        raise ConfigError("--prefix-places is for the prefix of an encoder-decoder such as T5; leave it out")
     tokens = starting_tokens(base, config, labels, generator)
     soft: Prompt | Prefix
     if config.method == "prompt":
         start = from_embeddings(base, tokens)
         if config.init == "random":
             table: Any = base.embeddings
-            start = random_like(table.weight, tuple(start.shape), generator)
+            scale = base.places.embedding_scale if base.places else 1.0
+            start = random_like(table.weight * scale, tuple(start.shape), generator)
         soft = Prompt(start)
     else:
-        layers = from_activations(base, tokens)
+        if base.places is None:
+            counts, layers = None, from_activations(base, tokens)
+        else:
+            placed = placed_activations(base, tokens, config.places)
+            counts = {place: len(of_place) for place, of_place in placed.items()}
+            layers = [layer for of_place in placed.values() for layer in of_place]
         if config.init == "random":
             layers = [(like(key, generator), like(value, generator)) for key, value in layers]
-        soft = Prefix(layers)
+        soft = Prefix(layers, counts)
     if config.reparameterise == "none":
         return soft
     if config.reparameterise == "lstm" and config.method != "prompt":

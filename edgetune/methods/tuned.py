@@ -13,6 +13,7 @@ from edgetune.methods.prompt import Prompt
 from edgetune.methods.reparameterised import Reparameterised
 from edgetune.models.base import Base
 from edgetune.models.forward import full_mask, hidden_states, logits_at, loss_at, with_prompt_as_past
+from edgetune.models.forward_pairs import pair_logits_at
 from edgetune.models.virtual import NOTHING, Virtual
 
 
@@ -57,3 +58,13 @@ class Tuned(torch.nn.Module):
         """The summed cross-entropy of the M tokens after the positions where `at` is true."""
         virtual = with_prompt_as_past(self.base, self.virtual())
         return loss_at(self.base, input_ids, full_mask(text_mask, virtual), at, targets, virtual)
+
+    def completion_logits(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        text_mask: Int[Tensor, "B T"],
+        decoder_ids: Int[Tensor, "B U"],
+        at: Bool[Tensor, "B U"],
+    ) -> Float[Tensor, "M V"]:
+        """The same for an encoder–decoder: after each of the M tokens of the decoder where `at` is true."""
+        return pair_logits_at(self.base, input_ids, text_mask, decoder_ids, at, self.virtual())

@@ -6,7 +6,7 @@ calls of a forward pass, since ALBERT runs one module L times and DistilBERT num
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import local
@@ -30,17 +30,19 @@ class Pass:
     """What one forward pass puts in front of each layer, and what it reads off.
 
     Attributes:
-        past: keys and values of every layer, in the order in which layers attend; empty for none.
+        past: keys and values of every layer, in the order in which layers attend, None for a layer that has none;
+            empty where none has.
         past_visible: `[B, P]`, which of those positions a row may see.
-        record: when true, `seen` receives the keys and values that each layer attends to.
+        record: when true, `seen` receives the keys and values that each layer attends to, `biases` what it adds.
     """
 
-    past: list[KeyValue] = field(default_factory=list)
+    past: Sequence[KeyValue | None] = ()
     past_visible: Tensor | None = None
     record: bool = False
     seen: list[KeyValue] = field(default_factory=list)
+    biases: list[Tensor | None] = field(default_factory=list)
     calls: int = 0
-    masks: dict[Any, Tensor] = field(default_factory=dict)
+    masks: dict[Any, Any] = field(default_factory=dict)
 
     def next_past(self) -> KeyValue | None:
         index, self.calls = self.calls, self.calls + 1
@@ -64,6 +66,15 @@ class Pass:
             self.masks[key] = torch.cat([visible, mask.expand(batch, -1, -1, -1)], dim=-1)
         return self.masks[key]
 
+    def biased(self, mask: Tensor, bias: Tensor, blocked: float) -> Tensor:
+        """bool `[B, 1, T, P + T]` and T5's `[1, N, T, T]` → what to add to the scores; a prefix has a bias of zero."""
+        key = ("biased", id(mask), id(bias))
+        if key not in self.masks:
+            whole = torch.nn.functional.pad(bias, (mask.shape[-1] - bias.shape[-1], 0))
+            # mask and bias stay alive with the result: another tensor must not come by their ids
+            self.masks[key] = mask, bias, torch.where(mask, whole, blocked)
+        return self.masks[key][2]
+
 
 _active = local()
 
@@ -86,9 +97,10 @@ def active(state: Pass) -> Iterator[Pass]:
 
 def refuse_unknown(module: torch.nn.Module, extra: dict[str, Any]) -> None:
     """Attention with terms that neither this function nor the exported operator adds would be silently wrong."""
-    for name, meaning in (("s_aux", "attention sinks"), ("position_bias", "a relative position bias")):
-        if extra.get(name) is not None:
-            raise UnsupportedModelError(f"{type(module).__name__} uses {meaning}, which edgetune does not support yet")
+    if extra.get("s_aux") is not None:
+        raise UnsupportedModelError(
+            f"{type(module).__name__} uses attention sinks, which edgetune does not support yet"
+        )
 
 
 def causal_window(module: torch.nn.Module, extra: dict[str, Any]) -> int | None:
@@ -113,16 +125,20 @@ def attention(
 ) -> tuple[Tensor, None]:
     """query `[B, N, T, D]`, key and value `[B, K, T, D]`, mask bool `[B, 1, T, T]` → `[B, T, N, D]`."""
     refuse_unknown(module, extra)
-    state = current()
+    state, bias = current(), extra.get("position_bias")
     if state is not None:
         if state.record:
             state.seen.append((key, value))
+            state.biases.append(bias)
         past = state.next_past()
         if past is not None:
             assert attention_mask is not None
             batch, length = key.shape[0], past[0].shape[2]
             attention_mask = state.widened(attention_mask, length, causal_window(module, extra))
             key, value = (torch.cat([p.expand(batch, -1, -1, -1), x], 2) for p, x in zip(past, (key, value)))
+    if bias is not None:
+        assert attention_mask is not None
+        attention_mask = (state or Pass()).biased(attention_mask, bias, -torch.inf)
     heads = query.shape[1]
     key, value = repeated(key, heads), repeated(value, heads)
     softcap = extra.get("softcap")

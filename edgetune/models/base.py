@@ -10,26 +10,23 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 
 from edgetune.errors import ConfigError, UnsupportedModelError
 from edgetune.models import attention
+from edgetune.models.encoder_decoder import Places, probed_places, target_tokenizer
 from edgetune.models.fingerprint import fingerprint
+from edgetune.models.layer import LayerShape
 
-Kind = Literal["encoder", "decoder"]
+Kind = Literal["encoder", "decoder", "encoder-decoder"]
 
 TASKS = {"classify": "feature-extraction", "generate": "text-generation"}
 """Our tasks and the names under which optimum's registry knows the model class that each needs."""
 
+PAIR_TASK = "text2text-generation"
+"""The registry's name of what encoder–decoders do."""
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """Keys and values of a layer are `[B, key_value_heads, T, head_size]`."""
-
-    key_value_heads: int
-    head_size: int
 
 
 @dataclass(frozen=True)
@@ -38,12 +35,14 @@ class Base:
 
     Attributes:
         tokenizer: transformers' own; None for a model that is only traced or measured on token ids.
-        layers: shapes of keys and values, in the order in which layers attend.
+        layers: shapes of keys and values, in the order in which layers attend; of an encoder–decoder the decoder's own.
         hidden_size: H of the last layer, which a classifier's head reads.
         position_offset: what the family adds to positions before it looks them up; None if it takes no positions.
         takes_token_types: whether it embeds token types; GPT-2 takes them too, but looks them up as words.
         separator: id of the token after which a second text begins; None where pairs are not told apart.
         plain_head: whether a decoder's logits are its output head's, with no cap or scale behind it.
+        places: where an encoder–decoder attends, and how it begins; None for the others.
+        target_tokenizer: an encoder–decoder's for its completions, as a rule the same as `tokenizer`.
         max_positions: virtual tokens and text together; None where the configuration sets no limit.
     """
 
@@ -57,6 +56,8 @@ class Base:
     takes_token_types: bool
     separator: int | None
     plain_head: bool = False
+    places: Places | None = None
+    target_tokenizer: Any = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -126,8 +127,8 @@ def load_base(name: str, task: str) -> Base:
     from optimum.exporters.tasks import TasksManager
 
     try:
-        refuse_encoder_decoder(AutoConfig.from_pretrained(name))
-        model_class = TasksManager.get_model_class_for_task(TASKS[task])
+        pairs = AutoConfig.from_pretrained(name).is_encoder_decoder
+        model_class = TasksManager.get_model_class_for_task(PAIR_TASK if pairs else TASKS[task])
         model = model_class.from_pretrained(name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -142,7 +143,7 @@ def task_named(name: str) -> str:
         return name
     from optimum.exporters.tasks import TasksManager
 
-    known = {"text-classification": "classify", "text-generation": "generate"}
+    known = {"text-classification": "classify", "text-generation": "generate", PAIR_TASK: "generate"}
     found = known.get(TasksManager.map_from_synonym(name).removesuffix("-with-past"))
     if found is None:
         raise ConfigError(f"unknown task {name!r}: choose {' or '.join(TASKS)}")
@@ -153,7 +154,8 @@ def task_named(name: str) -> str:
 def base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str) -> Base:
     """A base around a model in memory: frozen, routed through our attention, its shapes read off forward passes."""
     model_type = model.config.model_type
-    refuse_encoder_decoder(model.config)
+    if model.config.is_encoder_decoder:
+        return pair_base_from(model, tokenizer, name, task)
     model.eval().requires_grad_(False)
     table: Any = model.get_input_embeddings()
     ids = torch.arange(4)[None] + table.weight.shape[0] // 2
@@ -180,20 +182,46 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str) -> B
     return base
 
 
-def refuse_encoder_decoder(config: PreTrainedConfig) -> None:
-    """Asked before weights are loaded too: BART's class for generation drops the encoder and calls itself a decoder."""
-    if config.is_encoder_decoder:
-        raise UnsupportedModelError(f"{config.model_type} is an encoder-decoder; edgetune tunes encoders and decoders")
+def pair_base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str) -> Base:
+    """A base around an encoder–decoder."""
+    if task != "generate":
+        raise UnsupportedModelError(
+            f"{name!r} ({model.config.model_type}) is an encoder-decoder, which generates; "
+            f"--task {task} needs an encoder such as BERT"
+        )
+    model.eval().requires_grad_(False)
+    routed(model)
+    table: Any = model.get_input_embeddings()
+    ids = torch.arange(4)[None] + table.weight.shape[0] // 2
+    places = probed_places(model, ids, name)
+    return Base(
+        model=model,
+        tokenizer=tokenizer,
+        name=name,
+        kind="encoder-decoder",
+        layers=places.decoder,
+        hidden_size=table.weight.shape[1],
+        position_offset=None,
+        takes_token_types=False,
+        separator=None,
+        places=places,
+        target_tokenizer=None if tokenizer is None else target_tokenizer(name, tokenizer),
+    )
 
 
-def probed_layers(model: PreTrainedModel, ids: Tensor) -> tuple[LayerShape, ...]:
-    """Shapes of every layer's keys, in the order in which layers attend."""
+def routed(model: PreTrainedModel) -> str:
+    """Sends the model's attention through ours; what a refusal says where it turns out not to go there."""
     refusal = f"the family {model.config.model_type!r} does not route its attention through transformers' interface"
-    state = attention.Pass(record=True)
     try:
         model.set_attn_implementation(attention.NAME)
     except ValueError as error:
         raise UnsupportedModelError(f"{refusal}, so neither prompts nor prefixes can reach it") from error
+    return refusal
+
+
+def probed_layers(model: PreTrainedModel, ids: Tensor) -> tuple[LayerShape, ...]:
+    """Shapes of every layer's keys, in the order in which layers attend."""
+    refusal, state = routed(model), attention.Pass(record=True)
     with attention.active(state):
         hidden(model, ids)
     if not state.seen:

@@ -16,11 +16,16 @@ class Virtual:
 
     Attributes:
         prompt: `[B or 1, P, H]`, joined to the input embeddings.
-        prefix: keys and values `[B or 1, K, P, D]` of every layer, in the order in which layers attend.
+        prefix: keys and values `[B or 1, K, P, D]` of every layer, in the order in which layers attend; of an
+            encoder–decoder the encoder's.
+        decoder, cross: the same for an encoder–decoder's decoder: in front of its own, and of those that it has of the
+            encoder's states.
     """
 
     prompt: Float[Tensor, "B P H"] | None = None
     prefix: list[KeyValue] | None = None
+    decoder: list[KeyValue] | None = None
+    cross: list[KeyValue] | None = None
 
     @property
     def prefix_length(self) -> int:
@@ -34,6 +39,11 @@ class Virtual:
     def length(self) -> int:
         """P: positions taken in front of the text."""
         return self.prefix_length + self.prompt_length
+
+    @property
+    def tokens(self) -> int:
+        """P of the place that has the most."""
+        return max(self.length, *(x[0][0].shape[2] if x else 0 for x in (self.decoder, self.cross)))
 
 
 NOTHING = Virtual()

@@ -28,11 +28,14 @@ METHODS = {
 """PEFT's kinds of soft prompts and our method of each. CPT and P-tuning store what they compute: a plain prompt."""
 
 TASK = "CAUSAL_LM"
+PAIR_TASK = "SEQ_2_SEQ_LM"
+SUBMODULES = {TASK: 1, PAIR_TASK: 2}
+"""Of each task, the sides of the model that PEFT stores rows for."""
+
 OTHER_TASKS = {
     "SEQ_CLS": "PEFT keeps the model's own classifier (BERT reads its pooler at index 0, under prompt tuning the first "
     "virtual token; RoBERTa a dense layer), where an edgetune classifier is one linear layer over the text's mean or "
     "first token",
-    "SEQ_2_SEQ_LM": "encoder-decoders are not supported yet",
     "TOKEN_CLS": "edgetune has no token labelling yet",
     "QUESTION_ANS": "edgetune has no heads that mark spans",
     "FEATURE_EXTRACTION": "edgetune tunes for classification and generation, not for hidden states",
@@ -99,7 +102,7 @@ def read_peft(folder: str | Path, task_id: int | None = None) -> Stored:
         if not x.is_floating_point() or not torch.isfinite(x).all():
             raise AdapterError(f"{path} is damaged: {name} holds values that are not finite numbers")
     rows = tensors["prompt_embeddings"].float()
-    if rows.dim() != 2 or rows.shape[0] != length:
+    if rows.dim() != 2 or rows.shape[0] != stored_rows(config):
         raise AdapterError(
             f"{path} holds prompt_embeddings {list(rows.shape)}, but num_virtual_tokens in {CONFIG} is {length}"
         )
@@ -126,13 +129,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     kind, task = config["peft_type"], config.get("task_type")
     if kind not in METHODS:
         raise AdapterError(f"{path} has peft_type {kind!r}; edgetune imports {', '.join(METHODS)}")
-    if task != TASK:
+    if not isinstance(task, str) or task not in SUBMODULES:
         reason = OTHER_TASKS.get(task) if isinstance(task, str) else None
-        raise AdapterError(f"{path} has task_type {task!r}: {reason or f'edgetune imports {TASK}'}")
-    if config.get("num_transformer_submodules") not in (None, 1):
-        raise AdapterError(f"{path} has num_transformer_submodules above 1: {OTHER_TASKS['SEQ_2_SEQ_LM']}")
+        raise AdapterError(f"{path} has task_type {task!r}: {reason or 'edgetune imports ' + ' and '.join(SUBMODULES)}")
+    if (sides := config.get("num_transformer_submodules")) not in (None, SUBMODULES[task]):
+        raise AdapterError(f"{path} has num_transformer_submodules {sides}, where {task} has {SUBMODULES[task]}")
     whole_number(config, "num_virtual_tokens", path)
     return config
+
+
+def stored_rows(config: dict[str, Any]) -> int:
+    """P; of an encoder–decoder's prompt P for either side, though the decoder's are not used."""
+    doubled = config["task_type"] == PAIR_TASK and METHODS[config["peft_type"]] == "prompt"
+    return config["num_virtual_tokens"] * (2 if doubled else 1)
 
 
 def whole_number(config: dict[str, Any], name: str, path: Path) -> int:

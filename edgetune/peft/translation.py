@@ -16,7 +16,8 @@ from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, LayerShape
 from edgetune.peft.layout import common_shape, prefix_from_rows, rows_from_prefix, unreached, wider_layers
-from edgetune.peft.stored import CONFIG, TASK, TENSORS, Stored, read_peft, whole_number
+from edgetune.peft.pairs import pair_adapter_on, peft_of_pair
+from edgetune.peft.stored import CONFIG, PAIR_TASK, TASK, TENSORS, Stored, read_peft, whole_number
 
 
 def adapter_from_peft(folder: str | Path, base: Base, task_id: int | None = None) -> Adapter:
@@ -38,6 +39,8 @@ def adapter_on(stored: Stored, base: Base) -> Adapter:
     Raises:
         AdapterError: it does not fit the base.
     """
+    if base.kind == "encoder-decoder" or stored.config["task_type"] == PAIR_TASK:
+        return pair_adapter_on(stored, base)
     if base.kind != "decoder":
         raise AdapterError(f"{stored.folder / CONFIG} has task_type {TASK}, but {base.name!r} is an encoder")
     soft = prompt_of(stored, base) if stored.method == "prompt" else prefix_of(stored, base)
@@ -111,6 +114,8 @@ def check_expressible(adapter: Adapter) -> None:
 def peft_of(adapter: Adapter, base: Base) -> tuple[dict[str, Any], Tensor]:
     """`adapter_config.json` and `prompt_embeddings`."""
     check_expressible(adapter)
+    if base.places:
+        return peft_of_pair(adapter, base)
     virtual = tuned_from(base, adapter).virtual()
     config: dict[str, Any] = {
         "base_model_name_or_path": base.name,

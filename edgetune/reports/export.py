@@ -49,7 +49,7 @@ class ExportReport:
             f"{max((c.difference for c in result.checks), default=0):.1e}:"
         ]
         lines += [f"  {check.what:<40} {check.difference:.1e}" for check in result.checks]
-        answers = base.kind == "decoder" or result.adapters
+        answers = base.kind != "encoder" or result.adapters
         lines += [f"next: edgetune {'run' if answers else 'add-adapter'} {result.path}{'' if answers else ' ADAPTER'}"]
         self.console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 

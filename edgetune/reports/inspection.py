@@ -78,8 +78,13 @@ def of_bundle(path: Path) -> dict[str, Any]:
         "size_bytes": sum(entry["size_bytes"] for entry in files.values()),
         "files": {name: sized(entry["size_bytes"]) for name, entry in files.items()},
         "adapters": {name: told_adapter(info) for name, info in model.adapters.items()},
-        "nodes": dict(Counter(node_types(path / manifest["graph"]["file"])).most_common()),
+        "nodes": dict(Counter(x for file in graph_files(manifest) for x in node_types(path / file)).most_common()),
     }
+
+
+def graph_files(manifest: dict[str, Any]) -> list[str]:
+    pair = manifest.get("encoder_decoder")
+    return [*([pair["encoder_file"]] if pair else []), manifest["graph"]["file"]]
 
 
 def told_adapter(info: Any) -> str:

@@ -23,8 +23,9 @@ class Batch:
     Attributes:
         input_ids, mask: int64 `[B, T]`.
         labels: int64 `[B]` for classifiers.
-        predicts: bool `[B, T]`, true where the next token carries loss, for generators.
+        predicts: bool `[B, T]`, true where the next token carries loss, for generators; `[B, U]` with `decoder_ids`.
         targets: int64 `[M]`, those next tokens, row by row.
+        decoder_ids: int64 `[B, U]`, what the decoder of an encoder–decoder reads.
     """
 
     input_ids: Tensor
@@ -32,6 +33,7 @@ class Batch:
     labels: Tensor | None = None
     predicts: Tensor | None = None
     targets: Tensor | None = None
+    decoder_ids: Tensor | None = None
 
     @property
     def rows(self) -> int:
@@ -49,6 +51,13 @@ def batch_of(examples: Sequence[Example], pad_token_id: int) -> Batch:
     mask = torch.tensor([[1] * len(e.input_ids) + [0] * (length - len(e.input_ids)) for e in examples])
     if examples[0].label is not None:
         return Batch(ids, mask, labels=torch.tensor([e.label for e in examples]))
+    if examples[0].decoder_ids:
+        written = max(len(e.decoder_ids) for e in examples)
+        fill = [written - len(e.decoder_ids) for e in examples]
+        decoder_ids = torch.tensor([[*e.decoder_ids, *[pad_token_id] * n] for e, n in zip(examples, fill)])
+        predicts = torch.tensor([[True] * len(e.targets) + [False] * n for e, n in zip(examples, fill)])
+        targets = torch.tensor([target for e in examples for target in e.targets])
+        return Batch(ids, mask, predicts=predicts, targets=targets, decoder_ids=decoder_ids)
     predicted = torch.tensor([[*e.completion, *[False] * (length - len(e.completion))] for e in examples])
     predicts = torch.nn.functional.pad(predicted[:, 1:], (0, 1))
     return Batch(ids, mask, predicts=predicts, targets=ids[predicted])

@@ -21,12 +21,15 @@ class Example:
     Attributes:
         input_ids: T token ids.
         label: the class, for a classifier.
-        completion: which tokens the loss is on, for a generator: true where the model must predict that token.
+        completion: which tokens the loss is on, for a decoder: true where the model must predict that token.
+        decoder_ids, targets: for an encoder–decoder, the U tokens that its decoder reads and those that follow each.
     """
 
     input_ids: list[int]
     label: int | None = None
     completion: tuple[bool, ...] = ()
+    decoder_ids: tuple[int, ...] = ()
+    targets: tuple[int, ...] = ()
 
 
 def text_limit(base: Base, virtual_tokens: int, max_length: int | None = None) -> int | None:

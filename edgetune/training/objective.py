@@ -29,6 +29,9 @@ def loss(tuned: Tuned, batch: Batch, precision: Precision = "fp32") -> Tensor:
 def completion_loss(tuned: Tuned, batch: Batch) -> Tensor:
     """Summed over the completions' tokens."""
     assert batch.predicts is not None and batch.targets is not None
+    if batch.decoder_ids is not None:
+        logits = tuned.completion_logits(batch.input_ids, batch.mask, batch.decoder_ids, batch.predicts)
+        return cross_entropy(logits.float(), batch.targets, reduction="sum")
     return tuned.completion_loss(batch.input_ids, batch.mask, batch.predicts, batch.targets)
 
 

@@ -17,6 +17,7 @@ from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, load_base
 from edgetune.training.examples import Example, class_examples, generation_examples, text_limit
 from edgetune.training.loop import Outcome, Progress, fit
+from edgetune.training.pairs import pair_examples
 from edgetune.training.unfinished import Unfinished
 
 
@@ -43,6 +44,8 @@ def read_sets(config: TrainConfig) -> tuple[list[Rows], tuple[str, ...]]:
 def examples_of(base: Base, rows: Rows, limit: int | None) -> list[Example]:
     if rows.texts:
         return class_examples(base, rows.texts, rows.labels, limit)
+    if base.places:
+        return pair_examples(base, rows.pairs, limit, rows.path)
     return generation_examples(base, rows.pairs, limit, rows.path)
 
 

@@ -14,12 +14,14 @@ from edgetune.adapter import Adapter, tuned_from
 from edgetune.config import Pooling, TrainConfig
 from edgetune.errors import AdapterError, BaseMismatchError, ConfigError, UnsupportedModelError
 from edgetune.models.base import Base
+from edgetune.models.encoder_decoder import TARGET_TOKENIZER
 from edgetune.output import new_folder
 from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file, device_metadata, prefix_of
 from edgetune_export.fold import folded_encoder_graph
 from edgetune_export.prefix import fold_prefix
 from edgetune_export.trace import decoder_graph, encoder_graph
+from edgetune_export.trace_pair import pair_graphs
 from edgetune_export.verify import Check, verified
 
 PRECISIONS = ("fp32",)
@@ -64,13 +66,16 @@ def export_bundle(
         folded = None
         if standalone:
             ((name, adapter),) = adapters.items()
-            graph = standalone_graph(base, adapter)
+            graphs = {manifest.GRAPH: standalone_graph(base, adapter)}
             folded = device_metadata(name, adapter)
         else:
-            graph = encoder_graph(base, pooling) if base.kind == "encoder" else decoder_graph(base)
+            graphs = shared_graphs(base, pooling)
         tell("writing")
-        write_graph(graph, folder / "model.onnx", base, single_file=standalone)
-        (folder / "tokenizer.json").write_text(tokenizer_text(base), encoding="utf-8")
+        for file, graph in graphs.items():
+            write_graph(graph, folder / file, base, single_file=standalone)
+        (folder / "tokenizer.json").write_text(tokenizer_text(base.tokenizer), encoding="utf-8")
+        if manifest.has_target_tokenizer(base):
+            (folder / TARGET_TOKENIZER).write_text(tokenizer_text(base.target_tokenizer), encoding="utf-8")
         if not standalone:
             write_adapters(folder, base, adapters)
         description = manifest.described(
@@ -93,6 +98,10 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
     """The pooling that all adapters share, after everything that can be refused before any work."""
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision!r} is not known; choose {' or '.join(PRECISIONS)}")
+    if standalone and base.kind == "encoder-decoder":
+        raise UnsupportedModelError(
+            f"{base.name!r} is an encoder-decoder; export a shared bundle, without --standalone"
+        )
     if standalone and len(adapters) != 1:
         raise ConfigError(f"--standalone folds exactly one adapter into the graph; {len(adapters)} were given")
     if base.tokenizer is None or not hasattr(base.tokenizer, "backend_tokenizer"):
@@ -108,6 +117,13 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
     if base.kind == "encoder" and len(poolings) > 1:
         raise AdapterError("adapters with pooling 'mean' and 'first' cannot share a base graph; export them apart")
     return poolings.pop() if poolings else TrainConfig().pooling
+
+
+def shared_graphs(base: Base, pooling: Pooling) -> dict[str, onnx_ir.Model]:
+    """By file."""
+    if base.kind == "encoder-decoder":
+        return pair_graphs(base)
+    return {manifest.GRAPH: encoder_graph(base, pooling) if base.kind == "encoder" else decoder_graph(base)}
 
 
 def standalone_graph(base: Base, adapter: Adapter) -> onnx_ir.Model:
@@ -140,10 +156,9 @@ def write_adapters(folder: Path, base: Base, adapters: dict[str, Adapter]) -> No
         (folder / manifest.adapter_path(name)).write_bytes(device_file(name, adapter, base))
 
 
-def tokenizer_text(base: Base) -> str:
+def tokenizer_text(fast: Any) -> str:
     """tokenizer.json without truncation and padding: the runtime decides on both."""
-    backend: Any = base.tokenizer.backend_tokenizer  # type: ignore[union-attr]
-    tokenizer = Tokenizer.from_str(backend.to_str())
+    tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer.to_str()

@@ -48,7 +48,7 @@ def device_tensors(adapter: Adapter, base: Base | None) -> dict[str, Tensor]:
     prompt = tensors.pop("prompt_embeds", None)
     if prompt is None:
         return tensors
-    if adapter.task == "classify":
+    if adapter.task == "classify" or (base is not None and base.kind == "encoder-decoder"):
         return {"prompt_embeds": prompt[None], **tensors}
     if base is None:
         raise AdapterError("a decoder's prompt is turned into keys and values by its base model: give --model")

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import edgetune
 from edgetune.models.base import Base
+from edgetune.models.encoder_decoder import TARGET_TOKENIZER
+from edgetune.models.forward_pairs import places_of
+from edgetune.models.layer import LayerShape
+from edgetune_export.trace_pair import DECODER_FILE, ENCODER_FILE
 
 NAME = "bundle.json"
+GRAPH = "model.onnx"
 FORMAT, FORMAT_VERSION = "edgetune-bundle", 1
 
 
@@ -34,8 +40,8 @@ def described(
 ) -> dict[str, Any]:
     """The manifest without its hashes."""
     graph: dict[str, Any] = {
-        "file": "model.onnx",
-        "layers": [{"key_value_heads": x.key_value_heads, "head_size": x.head_size} for x in base.layers],
+        "file": DECODER_FILE if base.places else GRAPH,
+        "layers": listed(base.layers),
         "hidden_size": base.hidden_size,
         "embedding_size": base.embedding_size,
         "vocab_size": base.vocab_size,
@@ -63,11 +69,35 @@ def described(
             "file": "tokenizer.json",
             "pad_token_id": base.pad_token_id,
             "bos_token_id": None if tokenizer is None else tokenizer.bos_token_id,
-            "eos_token_ids": list(base.eos_token_ids) if base.kind == "decoder" else [],
+            "eos_token_ids": [] if base.kind == "encoder" else list(base.eos_token_ids),
         },
         "adapters": {name: {"file": adapter_path(name)} for name in adapters},
         "default_adapter": adapters[0] if adapters else None,
         **({"standalone": folded} if folded else {}),
+        **({"encoder_decoder": encoder_decoder(base)} if base.places else {}),
+    }
+
+
+def listed(layers: Sequence[LayerShape]) -> list[dict[str, int]]:
+    return [{"key_value_heads": x.key_value_heads, "head_size": x.head_size} for x in layers]
+
+
+def has_target_tokenizer(base: Base) -> bool:
+    return base.target_tokenizer is not None and base.target_tokenizer is not base.tokenizer
+
+
+def encoder_decoder(base: Base) -> dict[str, Any]:
+    """What only that kind has."""
+    places = places_of(base)
+    return {
+        "encoder_file": ENCODER_FILE,
+        "encoder_layers": listed(places.encoder),
+        "cross_layers": listed(places.cross),
+        "decoder_start_token_id": places.beginning.start,
+        "forced_bos_token_id": places.beginning.forced_bos,
+        "forced_eos_token_id": places.beginning.forced_eos,
+        "suppressed_token_ids": list(places.beginning.suppressed),
+        "target_tokenizer_file": TARGET_TOKENIZER if has_target_tokenizer(base) else None,
     }
 
 

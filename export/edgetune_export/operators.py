@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from edgetune.errors import UnsupportedModelError
 from edgetune.models.attention import Pass, causal_window, current, explicit_mask, refuse_unknown, repeated
 
 ENCODER, DECODER = "edgetune_trace_encoder", "edgetune_trace_decoder"
@@ -75,6 +76,8 @@ def group_query_attention(
 ) -> tuple[Tensor, None]:  # fmt: skip
     """query `[B, N, T, D]`, key and value `[B, K, T, D]` → `[B, T, N, D]` as one com.microsoft::GroupQueryAttention."""
     refuse_unknown(module, extra)
+    if extra.get("position_bias") is not None:
+        raise UnsupportedModelError(f"{type(module).__name__} is a decoder with a relative position bias")
     state = current()
     assert isinstance(state, DecoderPass)
     past = state.next_past()
@@ -112,7 +115,8 @@ def multi_head_attention(
     past = state.next_past()
     (b, n, t, d), length = query.shape, 0 if past is None else past[0].shape[2]
     visible = attention_mask if past is None else state.widened(attention_mask, length, causal_window(module, extra))
-    bias = additive(state, visible, t)
+    own = extra.get("position_bias")
+    bias = additive(state, visible, t) if own is None else state.biased(visible, own, BLOCKED)
     inputs = [flat(query), flat(repeated(key, n)), flat(repeated(value, n)), None, None, bias]
     attributes = {"num_heads": n, "scale": scale_of(query, scaling)}
     operator = "com.microsoft::MultiHeadAttention"

@@ -22,8 +22,11 @@ def task_of(model: str, adapters: Sequence[Adapter], asked: str | None) -> str:
     if tasks:
         return tasks.pop()
     try:
-        architectures = AutoConfig.from_pretrained(model).architectures or []
+        config = AutoConfig.from_pretrained(model)
+        architectures = config.architectures or []
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot load the base model {model!r}: {str(error).splitlines()[0]}") from error
-    generates = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
+    generates = config.is_encoder_decoder or any(
+        name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures
+    )
     return "generate" if generates else "classify"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from edgetune.methods.initial import from_embeddings
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base
+from edgetune.models.forward_pairs import places_of
 from edgetune_export.device import device_file
 
 TOLERANCE = {"fp32": 1e-4}
@@ -86,6 +87,34 @@ def decoder_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str | None
         yield compared(f"{named}, steps of 1", expected[1:], model.step_logits(row, adapter=name)[1:])
 
 
+@torch.no_grad()
+def pair_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str | None) -> Iterator[Check]:
+    """Completions at once, and as a batch of mixed prompts in steps of one token over the cache."""
+    base, named, written = tuned.base, name or "base", min(9, (tuned.base.max_positions or 99) - tuned.virtual().tokens)
+    rows, target = sample_rows(base, tuned.virtual().tokens), sample_rows(base, 0)[-1][:written]
+    starts = torch.tensor([[places_of(base).beginning.start, *target[:-1]]] * len(rows))
+    ids, mask = padded(rows, base.pad_token_id)
+    everywhere = torch.ones_like(starts, dtype=torch.bool)
+    expected = tuned.completion_logits(ids, mask, starts, everywhere).unflatten(0, (len(rows), written)).numpy()
+    for row, logits in zip(rows, expected):
+        got = model.completion_logits(row, target, adapter=name)
+        yield compared(f"{named}, completion of a prompt of {len(row)}", logits, got)
+    got = np.stack(list(stepped(model, rows, target, name)), axis=1)
+    yield compared(f"{named}, a batch in steps of 1", expected, got)
+
+
+def stepped(
+    model: edgetune_runtime.Model, rows: list[list[int]], target: list[int], name: str | None
+) -> Iterator[np.ndarray]:
+    """`[B, V]` of each token of `target`, which all rows write."""
+    chosen = [model.adapter_named(name)] * len(rows)
+    logits, state = model.decoder.prefill([np.array(row) for row in rows], chosen)
+    yield logits.copy()
+    for token in target[:-1]:
+        logits, state = model.decoder.step(np.full(len(rows), token), state)
+        yield logits.copy()
+
+
 def trial_checks(model: edgetune_runtime.Model, base: Base) -> list[Check]:
     """Checks of an encoder that has no adapter yet: with one of a word and a head that reads the first hidden units."""
     head = LinearHead(base.hidden_size, 2)
@@ -103,9 +132,19 @@ def token_checks(model: edgetune_runtime.Model, base: Base) -> None:
     """Raises VerificationError where the runtime's tokenizer and the one of training part ways."""
     assert base.tokenizer is not None
     for text in TEXTS:
-        expected, got = list(base.tokenizer(text).input_ids), list(model.tokenizer.encode(text))
-        if expected != got:
-            raise VerificationError(f"tokenizer.json encodes {text!r} as {got}, training as {expected}")
+        for ours, theirs in ((base.tokenizer, model.tokenizer), (base.target_tokenizer, model.target_tokenizer)):
+            if ours is None:
+                continue
+            expected, got = list(ours(text).input_ids), list(theirs.encode(text))
+            if expected != got:
+                raise VerificationError(f"tokenizer.json encodes {text!r} as {got}, training as {expected}")
+
+
+CHECKS: dict[str, Callable[..., Iterator[Check]]] = {
+    "encoder": encoder_checks,
+    "decoder": decoder_checks,
+    "encoder-decoder": pair_checks,
+}
 
 
 def verified(
@@ -121,9 +160,9 @@ def verified(
     checks: list[Check] = []
     for name, adapter in adapters.items():
         tuned = tuned_from(base, adapter)
-        checks += encoder_checks(model, tuned, name) if base.kind == "encoder" else decoder_checks(model, tuned, name)
-    if base.kind == "decoder" and not standalone:
-        checks += decoder_checks(model, Tuned(base, None), None)
+        checks += CHECKS[base.kind](model, tuned, name)
+    if base.kind != "encoder" and not standalone:
+        checks += CHECKS[base.kind](model, Tuned(base, None), None)
     if base.kind == "encoder" and not adapters:
         checks += trial_checks(model, base)
     for check in checks:

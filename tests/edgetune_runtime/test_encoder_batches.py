@@ -33,7 +33,7 @@ def test_virtual_tokens_are_padded_in_front():
 
 def test_prefixes_sit_where_their_mask_is_one():
     adapters = [adapter_of(prefix=2, fill=1), adapter_of(), adapter_of(prefix=3, fill=2)]
-    joined = joined_pasts(adapters, 3, [Layer(2, 3)], np.float32)
+    joined = joined_pasts([a.past for a in adapters], 3, [Layer(2, 3)], np.float32)
     assert [x.shape for x in joined] == [(3, 2, 3, 3)] * 2
     assert joined[0][:, 0, :, 0].tolist() == [[0, 1, 1], [0, 0, 0], [2, 2, 2]]
 
@@ -45,7 +45,7 @@ def test_prompts_sit_where_their_mask_is_one():
 
 def test_unused_inputs_are_of_length_zero():
     assert joined_prompts([adapter_of()], 0, 4, np.float32).shape == (1, 0, 4)
-    assert joined_pasts([adapter_of()], 0, [Layer(2, 3)], np.float32)[0].shape == (1, 2, 0, 3)
+    assert joined_pasts([adapter_of().past], 0, [Layer(2, 3)], np.float32)[0].shape == (1, 2, 0, 3)
 
 
 def test_scores_are_a_softmax_in_descending_order():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from safetensors import SafetensorError, safe_open
 
 from .adapter_metadata import AdapterMetadata, metadata_from
 from .checked import Fields
+from .encoder_decoder import cross_names, encoder_past_names, named, own_names
 from .errors import AdapterError, BaseMismatchError
+from .layer import Layer
 from .manifest import Manifest
 from .results import AdapterInfo
 
@@ -29,6 +32,10 @@ class Adapter:
     """Keys and values of the virtual tokens, layer by layer, key before value: 2·L of [1, K, P, D], or empty."""
     prompt: np.ndarray | None = None
     """[1, P, E], encoders only; E is the manifest's `embedding_size`."""
+    decoder_past: tuple[np.ndarray, ...] = ()
+    """Encoder–decoders: what stands in front of the decoder's own cache; `past` is the encoder's then."""
+    cross_past: tuple[np.ndarray, ...] = ()
+    """Encoder–decoders: what stands in front of the keys and values of the encoder's states."""
     head_weight: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
     """[C, H]; C is 0 unless it classifies."""
     head_bias: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
@@ -43,6 +50,17 @@ class Adapter:
     def prompt_tokens(self) -> int:
         """Virtual tokens that are embeddings."""
         return 0 if self.prompt is None else self.prompt.shape[1]
+
+    @property
+    def decoder_tokens(self) -> int:
+        """Virtual tokens in front of an encoder–decoder's completion."""
+        return self.decoder_past[0].shape[2] if self.decoder_past else 0
+
+    @property
+    def most_tokens(self) -> int:
+        """Of the places that an encoder–decoder's prefix can go to, the longest; all of them, for the others."""
+        cross = self.cross_past[0].shape[2] if self.cross_past else 0
+        return max(self.prefix_tokens + self.prompt_tokens, self.decoder_tokens, cross)
 
 
 def info_from(metadata: AdapterMetadata, name: str, size_bytes: int) -> AdapterInfo:
@@ -63,19 +81,21 @@ def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Ada
     """
     metadata, tensors = _read(path)
     _check_fit(path, metadata, manifest)
-    past = _past_from(path, tensors, manifest)
+    pasts = _pasts_from(path, tensors, manifest)
     prompt = _taken(path, tensors, "prompt_embeds", (1, None, manifest.graph.embedding_size), required=False)
     if manifest.kind == "decoder" and prompt is not None:
         raise AdapterError(f"{path}: holds `prompt_embeds`, which a decoder cannot take. Export the adapter again.")
     info = info_from(metadata, metadata.name if name is None else name, path.stat().st_size)
-    adapter = Adapter(info, metadata, past, prompt)
+    adapter = Adapter(info, metadata, pasts[0], prompt)
+    if manifest.encoder_decoder:
+        adapter = replace(adapter, decoder_past=pasts[1], cross_past=pasts[2])
     if manifest.task == "classify":
         classes = len(metadata.labels)
         if not classes:
             raise AdapterError(f"{path}: a classifier without labels. Export the adapter again.")
         weight = _taken(path, tensors, "head.weight", (classes, manifest.graph.hidden_size))
         adapter = replace(adapter, head_weight=weight, head_bias=_taken(path, tensors, "head.bias", (classes,)))
-    held = adapter.prefix_tokens + adapter.prompt_tokens
+    held = adapter.most_tokens
     if held != metadata.virtual_tokens:
         raise AdapterError(
             f"{path}: says {metadata.virtual_tokens} virtual tokens, and its tensors hold {held}. Export it again."
@@ -122,20 +142,32 @@ def _check_fit(path: Path, metadata: AdapterMetadata, manifest: Manifest) -> Non
         )
 
 
-def _past_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) -> tuple[np.ndarray, ...]:
-    """Keys and values of every layer, all of one length, or none at all."""
-    names = [f"past_key_values.{i}.{part}" for i in range(len(manifest.graph.layers)) for part in ("key", "value")]
-    present = [name for name in tensors if name.startswith("past_key_values.")]
-    if not present:
-        return ()
-    if extra := sorted(set(present) - set(names)):
+def _pasts_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) -> list[tuple[np.ndarray, ...]]:
+    """Keys and values of every place that a prefix can go to: in front of the text alone, but for encoder–decoders."""
+    layers, pair = manifest.graph.layers, manifest.encoder_decoder
+    places = [(named("past_key_values.{}", layers), layers)]
+    if pair:
+        places = [
+            (encoder_past_names(pair.encoder_layers), pair.encoder_layers),
+            (own_names(layers)[0], layers),
+            (cross_names(pair.cross_layers)[0], pair.cross_layers),
+        ]
+    present = {name for name in tensors if "past_key_values." in name}
+    if extra := sorted(present.difference(*(names for names, _ in places))):
         raise AdapterError(
             f"{path}: holds `{extra[0]}`, and the base has {len(manifest.graph.layers)} layers. It is of another base."
         )
+    return [_past_from(path, tensors, *place) if present & set(place[0]) else () for place in places]
+
+
+def _past_from(
+    path: Path, tensors: dict[str, np.ndarray], names: Sequence[str], layers: Sequence[Layer]
+) -> tuple[np.ndarray, ...]:
+    """Keys and values of every layer, all of one length."""
     length = None
     past = []
     for i, name in enumerate(names):
-        layer = manifest.graph.layers[i // 2]
+        layer = layers[i // 2]
         past.append(_taken(path, tensors, name, (1, layer.key_value_heads, length, layer.head_size)))
         length = past[-1].shape[2]
     return tuple(past)

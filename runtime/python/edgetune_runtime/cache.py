@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .errors import ContextLengthError
-from .manifest import Layer
+from .layer import Layer
 
 STEP = 256
 """Positions by which a buffer grows at least."""

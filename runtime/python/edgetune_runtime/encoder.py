@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime as ort
 
 from .adapter import Adapter
-from .manifest import Layer, Manifest
+from .layer import Layer
+from .manifest import Manifest
 from .results import Classification
 from .session import element_type, past_names
 
@@ -56,6 +57,7 @@ class Encoder:
         heads = list(dict.fromkeys(adapters))
         first_class = dict(zip(heads, np.cumsum([0] + [len(a.info.labels) for a in heads]).tolist()))
         graph = self._manifest.graph
+        pasts = [adapter.past for adapter in adapters]
         prefix_mask = front_mask([a.prefix_tokens for a in adapters])
         prompt_mask = front_mask([a.prompt_tokens for a in adapters])
         logits = self._logits(
@@ -63,7 +65,7 @@ class Encoder:
                 "input_ids": input_ids,
                 "attention_mask": np.concatenate([prefix_mask, prompt_mask, mask], axis=1),
                 "prompt_embeds": joined_prompts(adapters, prompt_mask.shape[1], graph.embedding_size, self._dtype),
-                **dict(zip(self._names, joined_pasts(adapters, prefix_mask.shape[1], graph.layers, self._dtype))),
+                **dict(zip(self._names, joined_pasts(pasts, prefix_mask.shape[1], graph.layers, self._dtype))),
                 "head.weight": np.concatenate([a.head_weight for a in heads]).astype(self._dtype, copy=False),
                 "head.bias": np.concatenate([a.head_bias for a in heads]).astype(self._dtype, copy=False),
             }
@@ -101,16 +103,13 @@ def joined_prompts(adapters: Sequence[Adapter], longest: int, size: int, dtype: 
 
 
 def joined_pasts(
-    adapters: Sequence[Adapter], longest: int, layers: Sequence[Layer], dtype: type[np.floating]
+    pasts: Sequence[Sequence[np.ndarray]], longest: int, layers: Sequence[Layer], dtype: type[np.floating]
 ) -> list[np.ndarray]:
-    """2·L of [B, K, longest, D], shorter prefixes at the end of their rows."""
-    joined = [
-        np.zeros((len(adapters), x.key_value_heads, longest, x.head_size), dtype) for x in layers for _ in range(2)
-    ]
-    for row, adapter in enumerate(adapters):
-        if adapter.prefix_tokens:
-            for buffer, x in zip(joined, adapter.past):
-                buffer[row, :, -adapter.prefix_tokens :] = x[0]
+    """2·L of [B, K, longest, D], shorter prefixes at the end of their rows; `pasts` are B of 2·L, or empty."""
+    joined = [np.zeros((len(pasts), x.key_value_heads, longest, x.head_size), dtype) for x in layers for _ in range(2)]
+    for row, past in enumerate(pasts):
+        for buffer, x in zip(joined, past):
+            buffer[row, :, longest - x.shape[2] :] = x[0]
     return joined
 
 

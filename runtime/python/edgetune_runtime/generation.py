@@ -11,6 +11,7 @@ import numpy as np
 from .adapter import Adapter
 from .decoder import Decoder
 from .detokenizer import Detokenizer
+from .encoder_decoder import FREE, Forced
 from .options import Resolved
 from .results import Chunk, FinishReason, Generation, Timing
 from .sampler import make_sampler
@@ -29,13 +30,22 @@ class Request:
     """[T] int64, T ≥ 1."""
     adapter: Adapter | None
     options: Resolved
+    forced: Forced = FREE
 
 
 class Progress:
     """One row on its way: takes logits, gives chunks."""
 
-    def __init__(self, options: Resolved, tokenizer: Tokenizer, end_ids: Sequence[int], started: float):
+    def __init__(
+        self,
+        options: Resolved,
+        tokenizer: Tokenizer,
+        end_ids: Sequence[int],
+        started: float,
+        forced: Forced = FREE,
+    ):
         self._options, self._end_ids, self._started = options, list(end_ids), started
+        self._forced, self._never = forced, list(forced.never)
         self._sample = make_sampler(options.temperature, options.top_k, options.top_p, options.seed)
         self._detokenizer, self._stops = Detokenizer(tokenizer.decode), StopStrings(options.stop)
         self._first_at = 0.0
@@ -51,11 +61,14 @@ class Progress:
         """
         if self._count < self._options.min_new_tokens:
             logits[self._end_ids] = -np.inf
-        token = self.last_token = self._sample(logits)
+        if self._never:
+            logits[self._never] = -np.inf
+        given = self._given()
+        token = self.last_token = self._sample(logits) if given is None else given
         if not self._first_at:
             self._first_at = time.perf_counter()
         if token in self._end_ids:
-            return self._finished("eos", "")
+            return self._finished("eos" if given is None else "length", "")
         self._count += 1
         self._unsent.append(token)
         text, stopped = self._stops.push(self._detokenizer.push(token))
@@ -64,6 +77,12 @@ class Progress:
         if self._count == self._options.max_new_tokens:
             return self._finished("length", text)
         return self._chunk(text) if text else None
+
+    def _given(self) -> int | None:
+        """The token that this place of the text must hold."""
+        if self._count == self._options.max_new_tokens - 1 and self._forced.last is not None:
+            return self._forced.last
+        return self._forced.first if self._count == 0 else None
 
     def _finished(self, reason: FinishReason, text: str) -> Chunk:
         now = time.perf_counter()
@@ -101,7 +120,7 @@ def _batch_chunks(
 ) -> Iterator[tuple[int, Chunk]]:
     reserve = max(request.options.max_new_tokens for request in requests)
     logits, state = decoder.prefill([r.token_ids for r in requests], [r.adapter for r in requests], reserve)
-    rows = [(i, Progress(r.options, tokenizer, end_ids, started)) for i, r in enumerate(requests)]
+    rows = [(i, Progress(r.options, tokenizer, end_ids, started, r.forced)) for i, r in enumerate(requests)]
     while True:
         # from the last row to the first: when a row leaves, the row that takes its place has had its turn
         for place in reversed(range(len(rows))):

@@ -10,7 +10,8 @@ from .decoder import SharedDecoder
 from .encoder import Encoder
 from .manifest import check_files, read_manifest
 from .model import Model
-from .session import check_graph, open_session
+from .pair_decoder import PairDecoder
+from .session import check_graph, check_pair_encoder, open_session
 from .standalone import StandaloneDecoder
 from .tokenizer import read_tokenizer
 
@@ -33,6 +34,13 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None, verify: bo
     graph_path = folder / manifest.graph.file
     session = open_session(graph_path, threads)
     check_graph(session, manifest, graph_path)
+    if pair := manifest.encoder_decoder:
+        encoder_path = folder / pair.encoder_file
+        encoder = open_session(encoder_path, threads)
+        check_pair_encoder(encoder, pair, encoder_path)
+        target = read_tokenizer(folder / pair.target_tokenizer) if pair.target_tokenizer else tokenizer
+        engine = PairDecoder(encoder, session, manifest)
+        return Model(manifest, tokenizer, adapters, decoder=engine, target_tokenizer=target)
     if manifest.kind == "encoder":
         return Model(manifest, tokenizer, adapters, encoder=Encoder(session, manifest))
     decoder = (StandaloneDecoder if manifest.standalone else SharedDecoder)(session, manifest.graph)

@@ -12,22 +12,14 @@ from typing import Any, Literal, cast
 
 from .adapter_metadata import AdapterMetadata, metadata_from
 from .checked import Fields
+from .encoder_decoder import EncoderDecoder, encoder_decoder_from
 from .errors import BundleError
+from .layer import Layer, layers_from
 
 FORMAT = "edgetune-bundle"
 FORMAT_VERSION = 1
 FILE_NAME = "bundle.json"
 READ_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Shape of one layer's keys and values."""
-
-    key_value_heads: int
-    """K."""
-    head_size: int
-    """D."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,7 @@ class Manifest:
 
     producer: str
     form: Literal["shared", "standalone"]
-    kind: Literal["encoder", "decoder"]
+    kind: Literal["encoder", "decoder", "encoder-decoder"]
     task: Literal["classify", "generate"]
     precision: str
     base: Base
@@ -94,6 +86,8 @@ class Manifest:
     standalone: AdapterMetadata | None
     """The folded adapter, in the standalone form."""
     files: Mapping[str, FileEntry]
+    encoder_decoder: EncoderDecoder | None = None
+    """Of that kind alone; `graph` is the decoder's then."""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -127,11 +121,13 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
     top.exactly("format", FORMAT)
     top.exactly("format_version", FORMAT_VERSION)
     form = top.one_of("form", ("shared", "standalone"))
-    kind = top.one_of("kind", ("encoder", "decoder"))
+    kind = top.one_of("kind", ("encoder", "decoder", "encoder-decoder"))
     task = top.one_of("task", ("classify", "generate"))
-    if (kind, task) not in {("encoder", "classify"), ("decoder", "generate")}:
+    known_kinds = {("encoder", "classify"), ("decoder", "generate"), ("encoder-decoder", "generate")}
+    if (kind, task) not in known_kinds or (kind == "encoder-decoder" and form != "shared"):
         raise BundleError(
-            f"{where}: the kind {kind!r} with the task {task!r} is not known to this runtime. Update edgetune-runtime."
+            f"{where}: the kind {kind!r} with the task {task!r} and the form {form!r} is not known to this runtime. "
+            "Update edgetune-runtime."
         )
     base, tokenizer = top.object("base"), top.object("tokenizer")
     files = _files_from(top)
@@ -140,7 +136,7 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
     manifest = Manifest(
         producer=top.text("producer", ""),
         form=cast(Literal["shared", "standalone"], form),
-        kind=cast(Literal["encoder", "decoder"], kind),
+        kind=cast(Literal["encoder", "decoder", "encoder-decoder"], kind),
         task=cast(Literal["classify", "generate"], task),
         precision=top.text("precision"),
         base=Base(
@@ -156,9 +152,13 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
         adapters=MappingProxyType(adapters),
         default_adapter=top.optional_text("default_adapter"),
         standalone=metadata_from(top.object("standalone")) if form == "standalone" else None,
+        encoder_decoder=encoder_decoder_from(top.object("encoder_decoder")) if kind == "encoder-decoder" else None,
         files=MappingProxyType(files),
     )
     _listed(graph.file, files, where)
+    if manifest.encoder_decoder:
+        for name in (manifest.encoder_decoder.encoder_file, manifest.encoder_decoder.target_tokenizer):
+            _listed(graph.file if name is None else name, files, where)
     known = {manifest.standalone.name} if manifest.standalone else set(adapters)
     if manifest.default_adapter is not None and manifest.default_adapter not in known:
         raise BundleError(
@@ -198,13 +198,10 @@ def sha256_of(path: Path) -> str:
 
 
 def _graph_from(graph: Fields) -> Graph:
-    layers = tuple(
-        Layer(x.positive("key_value_heads"), x.positive("head_size")) for x in graph.list_of_objects("layers")
-    )
     max_positions = graph.optional_whole("max_positions")
     return Graph(
         file=graph.text("file"),
-        layers=layers,
+        layers=layers_from(graph, "layers"),
         hidden_size=graph.positive("hidden_size"),
         embedding_size=graph.positive("embedding_size"),
         vocab_size=graph.positive("vocab_size"),

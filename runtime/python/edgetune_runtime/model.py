@@ -20,6 +20,7 @@ from .generation import Request, generated_chunks, generation_from
 from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, adapters_for, place, rows_from
 from .manifest import Manifest
 from .options import Options, checked_options
+from .pair_decoder import PairDecoder
 from .results import AdapterInfo, Chunk, Classification, Generation
 from .texts import Texts
 from .tokenizer import Tokenizer
@@ -43,8 +44,11 @@ class Model:
         *,
         encoder: Encoder | None = None,
         decoder: Decoder | None = None,
+        target_tokenizer: Tokenizer | None = None,
     ):
         self.manifest, self.tokenizer = manifest, tokenizer
+        self.target_tokenizer = target_tokenizer or tokenizer
+        """Of what is generated: `tokenizer`, but for encoder–decoders that write in a vocabulary of their own."""
         self._encoder, self._decoder = encoder, decoder
         self._texts = Texts(manifest, tokenizer)
         self._adapters = dict(adapters)
@@ -53,7 +57,7 @@ class Model:
 
     @property
     def kind(self) -> str:
-        """`"encoder"` or `"decoder"`."""
+        """`"encoder"`, `"decoder"` or `"encoder-decoder"`."""
         return self.manifest.kind
 
     @property
@@ -211,6 +215,21 @@ class Model:
             rows.append(logits[0].copy())
         return np.stack(rows)
 
+    def completion_logits(
+        self,
+        token_ids: Sequence[int] | np.ndarray,
+        completion: Sequence[int] | np.ndarray,
+        *,
+        adapter: AdapterChoice = DEFAULT,
+    ) -> np.ndarray:
+        """Logits [U, V] of the tokens of a completion [U] of one text [T]; float32, generators of both kinds."""
+        decoder, chosen = self.decoder, self._chosen(adapter, 1)[0]
+        if isinstance(decoder, PairDecoder):
+            ids = self._texts.pair_row(token_ids, chosen, "the text")
+            return decoder.completion_logits(ids, np.asarray(completion), chosen)
+        whole = self._texts.whole_row([*token_ids, *completion], chosen, "the text")
+        return decoder.logits(whole, chosen, len(completion) + 1)[:-1]
+
     def class_logits(
         self, token_ids_rows: Sequence[Sequence[int] | np.ndarray], adapter: str | Default = DEFAULT
     ) -> np.ndarray:
@@ -218,6 +237,10 @@ class Model:
         encoder, head = self.encoder, self._with_head(self._chosen(adapter, 1)[0])
         rows = [EncoderRow(self._texts.whole_row(ids, head, place(i)), head) for i, ids in enumerate(token_ids_rows)]
         return np.stack(encoder.class_logits(rows)) if rows else np.empty((0, len(head.info.labels)), np.float32)
+
+    def adapter_named(self, name: str | None) -> Adapter | None:
+        """What the engines take for an adapter of this name; raises AdapterError if it is not here."""
+        return self._chosen(name, 1)[0]
 
     def _requests(self, texts: Any, adapter: Any, options: Options) -> tuple[list[Request], bool]:
         self.decoder  # noqa: B018  an encoder is refused before its texts are looked at
@@ -228,7 +251,7 @@ class Model:
         return [read(r, c, options, i, place(i, is_one)) for i, (r, c) in enumerate(zip(rows, chosen))], is_one
 
     def _chunks(self, requests: Sequence[Request], started: float) -> Iterator[tuple[int, Chunk]]:
-        return generated_chunks(self.decoder, self.tokenizer, self.eos_token_ids, requests, started)
+        return generated_chunks(self.decoder, self.target_tokenizer, self.eos_token_ids, requests, started)
 
     def _chosen(self, choice: Any, count: int) -> list[Adapter | None]:
         """One adapter per row; raises AdapterError for names that are not here."""

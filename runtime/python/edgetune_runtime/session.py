@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from .encoder_decoder import EncoderDecoder, cross_names, encoder_past_names, own_names
 from .errors import BundleError, OptionError
 from .manifest import Manifest
 
@@ -62,11 +63,26 @@ def check_graph(session: ort.InferenceSession, manifest: Manifest, path: Path) -
     """The graph has the inputs and outputs of its form; raises BundleError, naming one that is not there."""
     layers = len(manifest.graph.layers)
     inputs, outputs = ["input_ids", "attention_mask"], ["logits"]
-    if manifest.kind == "decoder":
+    if manifest.encoder_decoder:
+        own, cross = own_names(manifest.graph.layers), cross_names(manifest.encoder_decoder.cross_layers)
+        inputs += ["encoder_attention_mask", *own[0], *cross[0]]
+        outputs += own[1]
+    elif manifest.kind == "decoder":
         inputs += past_names(layers)
         outputs += present_names(layers)
     elif manifest.form == "shared":
         inputs += ["prompt_embeds", *past_names(layers), "head.weight", "head.bias"]
+    check_ends(session, inputs, outputs, path)
+
+
+def check_pair_encoder(session: ort.InferenceSession, pair: EncoderDecoder, path: Path) -> None:
+    """The same for the encoder of an encoder–decoder."""
+    inputs = ["input_ids", "attention_mask", "prompt_embeds", *encoder_past_names(pair.encoder_layers)]
+    check_ends(session, inputs, cross_names(pair.cross_layers)[1], path)
+
+
+def check_ends(session: ort.InferenceSession, inputs: list[str], outputs: list[str], path: Path) -> None:
+    """The graph has these inputs and outputs; raises BundleError, naming one that is not there."""
     given = {x.name for x in session.get_inputs()}, {x.name for x in session.get_outputs()}
     for wanted, have, word in ((inputs, given[0], "input"), (outputs, given[1], "output")):
         for name in wanted:

@@ -29,7 +29,7 @@ class Texts:
     def __init__(self, manifest: Manifest, tokenizer: Tokenizer):
         self._tokenizer = tokenizer
         self._limit, self._vocab_size = manifest.graph.max_positions, manifest.graph.vocab_size
-        self._bos = manifest.tokenizer.bos_token_id
+        self._bos, self._pair = manifest.tokenizer.bos_token_id, manifest.encoder_decoder
         self._lock, self._has_warned = threading.Lock(), False
 
     def encoder_row(self, row: Row, adapter: Adapter, where: str) -> EncoderRow:
@@ -63,9 +63,35 @@ class Texts:
         """The row with its options; raises ContextLengthError where it and its new tokens do not fit."""
         ids = row if isinstance(row, np.ndarray) else self._tokenizer.encode(row)
         ids = self._not_empty(checked_token_ids(ids, self._vocab_size, where), where)
+        if self._pair:
+            return self._pair_request(ids, adapter, options, index, where)
         used = len(ids) + (adapter.info.virtual_tokens if adapter else 0)
         defaults = adapter.metadata.generation if adapter else BARE
         return Request(ids, adapter, resolved(options, defaults, index, used, self._limit, where))
+
+    def _pair_request(
+        self, ids: np.ndarray, adapter: Adapter | None, options: Options, index: int, where: str
+    ) -> Request:
+        """The text is the encoder's; the decoder begins with its prefix and its first token."""
+        assert self._pair is not None
+        self.pair_row(ids, adapter, where)
+        defaults, used = (
+            adapter.metadata.generation if adapter else BARE,
+            1 + (adapter.decoder_tokens if adapter else 0),
+        )
+        chosen = resolved(options, defaults, index, used, self._limit, f"the completion of {where}")
+        return Request(ids, adapter, chosen, self._pair.forced)
+
+    def pair_row(self, token_ids: Sequence[int] | np.ndarray, adapter: Adapter | None, where: str) -> np.ndarray:
+        """Token ids [T] for an encoder–decoder's encoder; raises ContextLengthError where they do not fit."""
+        ids = self._not_empty(checked_token_ids(token_ids, self._vocab_size, where), where)
+        prompt = adapter.prompt_tokens if adapter else 0
+        if self._limit is not None and len(ids) + prompt > self._limit:
+            raise ContextLengthError(
+                f"{where}: {len(ids)} tokens and {prompt} virtual tokens make {len(ids) + prompt} positions, and the "
+                f"encoder holds {self._limit}. Shorten the text."
+            )
+        return ids
 
     def _not_empty(self, ids: Sequence[int] | np.ndarray, where: str) -> np.ndarray:
         if len(ids):

@@ -50,7 +50,6 @@ def saved_tensors(folder, change):
     ("task", "reason"),
     [
         ("SEQ_CLS", "PEFT keeps the model's own classifier .* under prompt tuning the first virtual token"),
-        ("SEQ_2_SEQ_LM", "encoder-decoders are not supported yet"),
         ("TOKEN_CLS", "edgetune has no token labelling yet"),
         ("QUESTION_ANS", "edgetune has no heads that mark spans"),
         ("FEATURE_EXTRACTION", "not for hidden states"),
@@ -73,8 +72,9 @@ def test_other_kinds_are_refused_and_the_known_listed(kind, damaged):
     )
 
 
-def test_an_encoder_decoder_prefix_is_refused(damaged):
-    assert "encoder-decoders are not supported yet" in refusal(damaged("prefix", num_transformer_submodules=2))
+def test_a_decoder_with_rows_for_two_sides_is_refused(damaged):
+    told = "num_transformer_submodules 2, where CAUSAL_LM has 1"
+    assert told in refusal(damaged("prefix", num_transformer_submodules=2))
 
 
 @pytest.mark.parametrize("value", [None, 0, -1, "5", True, 5.0])
