@@ -106,7 +106,8 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
             )
     poolings: set[Pooling] = {adapter.pooling for adapter in adapters.values()}
     if base.kind == "encoder" and len(poolings) > 1:
-        raise AdapterError("adapters with pooling 'mean' and 'first' cannot share a base graph; export them apart")
+        named = " and ".join(map(repr, sorted(poolings, reverse=True)))
+        raise AdapterError(f"adapters with pooling {named} cannot share a base graph; export them apart")
     return poolings.pop() if poolings else TrainConfig().pooling
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from .adapter import Adapter
+from .heads import joined_heads
 from .manifest import Layer, Manifest
 from .results import Classification
 from .session import element_type, past_names
@@ -64,8 +65,7 @@ class Encoder:
                 "attention_mask": np.concatenate([prefix_mask, prompt_mask, mask], axis=1),
                 "prompt_embeds": joined_prompts(adapters, prompt_mask.shape[1], graph.embedding_size, self._dtype),
                 **dict(zip(self._names, joined_pasts(adapters, prefix_mask.shape[1], graph.layers, self._dtype))),
-                "head.weight": np.concatenate([a.head_weight for a in heads]).astype(self._dtype, copy=False),
-                "head.bias": np.concatenate([a.head_bias for a in heads]).astype(self._dtype, copy=False),
+                **joined_heads(heads, graph.hidden_size, self._dtype, dense=graph.dense_heads),
             }
         )
         return [row[first_class[a] : first_class[a] + len(a.info.labels)] for row, a in zip(logits, adapters)]

@@ -45,7 +45,9 @@ class Graph:
     max_positions: int | None
     """The most positions, virtual tokens and text together; None: no limit."""
     pooling: str | None
-    """Encoders: `"mean"` or `"first"`."""
+    """Encoders: `"mean"`, `"first"` or `"start"`."""
+    dense_heads: bool = False
+    """Encoders, shared: whether heads may have a hidden layer."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ def _graph_from(graph: Fields) -> Graph:
         vocab_size=graph.positive("vocab_size"),
         max_positions=max_positions,
         pooling=graph.optional_text("pooling"),
+        dense_heads=graph.flag("dense_heads"),
     )
 
 

@@ -67,6 +67,8 @@ def check_graph(session: ort.InferenceSession, manifest: Manifest, path: Path) -
         outputs += present_names(layers)
     elif manifest.form == "shared":
         inputs += ["prompt_embeds", *past_names(layers), "head.weight", "head.bias"]
+        if manifest.graph.dense_heads:
+            inputs += ["head.dense.weight", "head.dense.bias", "head.dense.activation"]
     given = {x.name for x in session.get_inputs()}, {x.name for x in session.get_outputs()}
     for wanted, have, word in ((inputs, given[0], "input"), (outputs, given[1], "output")):
         for name in wanted:
