@@ -60,7 +60,7 @@ class MlpHead(LinearHead):
     ) -> None:
         super().__init__(inner_size, classes)
         self.activation = activation
-        self.dense = torch.nn.utils.skip_init(torch.nn.Linear, hidden_size, inner_size)
+        self.dense = torch.nn.Linear(hidden_size, inner_size, device="meta").to_empty(device="cpu")
         torch.nn.init.zeros_(self.dense.bias)
         torch.nn.init.zeros_(self.dense.weight)
         if generator is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ METHODS = {
 }
 """PEFT's kinds of soft prompts and our method of each. CPT and P-tuning store what they compute: a plain prompt."""
 
-TASK = "CAUSAL_LM"
+TASKS = {"CAUSAL_LM": "generate", "SEQ_CLS": "classify"}
+"""PEFT's tasks and ours."""
+
+HEAD = "base_model."
+"""What PEFT puts in front of the names of a classifier's tensors."""
+
 OTHER_TASKS = {
-    "SEQ_CLS": "PEFT keeps the model's own classifier (BERT reads its pooler at index 0, under prompt tuning the first "
-    "virtual token; RoBERTa a dense layer), where an edgetune classifier is one linear layer over the text's mean or "
-    "first token",
     "SEQ_2_SEQ_LM": "encoder-decoders are not supported yet",
     "TOKEN_CLS": "edgetune has no token labelling yet",
     "QUESTION_ANS": "edgetune has no heads that mark spans",
@@ -49,6 +51,7 @@ class Stored:
         length: P, its `num_virtual_tokens`.
         rows: float32; a prompt `[P, E]` (of multitask, the chosen task's), or keys and values `[P, L * 2 * K * D]`.
         config: `adapter_config.json` as it is.
+        head: a classifier's tensors by their names in the model, such as `classifier.weight`.
     """
 
     folder: Path
@@ -56,6 +59,11 @@ class Stored:
     length: int
     rows: Tensor
     config: dict[str, Any]
+    head: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        return TASKS[self.config["task_type"]]
 
     @property
     def method(self) -> str:
@@ -92,7 +100,8 @@ def read_peft(folder: str | Path, task_id: int | None = None) -> Stored:
     path = folder / TENSORS
     if missing := sorted(names - set(tensors)):
         raise AdapterError(f"{path} lacks {', '.join(missing)}, which {kind} stores")
-    if extra := sorted(set(tensors) - names):
+    head = {name for name in tensors if name.startswith(HEAD)} if config["task_type"] == "SEQ_CLS" else set()
+    if extra := sorted(set(tensors) - names - head):
         shown = ", ".join(extra[:3]) + (" …" if len(extra) > 3 else "")
         raise AdapterError(f"{path} also holds {shown}: weights of the base, which an edgetune adapter cannot keep")
     for name, x in tensors.items():
@@ -107,7 +116,7 @@ def read_peft(folder: str | Path, task_id: int | None = None) -> Stored:
         rows = task_prompt(rows, tensors["prefix_task_cols"], tensors["prefix_task_rows"], task_id, path)
     elif task_id is not None:
         raise ConfigError(f"{folder} holds {kind} of a single task: leave --task-id out, it is for {MULTITASK}")
-    return Stored(folder, kind, length, rows, config)
+    return Stored(folder, kind, length, rows, config, {name.removeprefix(HEAD): tensors[name] for name in head})
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -126,9 +135,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     kind, task = config["peft_type"], config.get("task_type")
     if kind not in METHODS:
         raise AdapterError(f"{path} has peft_type {kind!r}; edgetune imports {', '.join(METHODS)}")
-    if task != TASK:
+    if not isinstance(task, str) or task not in TASKS:
         reason = OTHER_TASKS.get(task) if isinstance(task, str) else None
-        raise AdapterError(f"{path} has task_type {task!r}: {reason or f'edgetune imports {TASK}'}")
+        raise AdapterError(f"{path} has task_type {task!r}: {reason or 'edgetune imports ' + ' and '.join(TASKS)}")
     if config.get("num_transformer_submodules") not in (None, 1):
         raise AdapterError(f"{path} has num_transformer_submodules above 1: {OTHER_TASKS['SEQ_2_SEQ_LM']}")
     whole_number(config, "num_virtual_tokens", path)

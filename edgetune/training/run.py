@@ -11,6 +11,7 @@ from edgetune.adapter import Adapter, adapter_from
 from edgetune.config import TrainConfig
 from edgetune.data.labels import label_ids, label_names
 from edgetune.data.rows import Conversation, LabelledText, PromptCompletion, read_rows
+from edgetune.errors import ConfigError
 from edgetune.methods.head import LinearHead, MlpHead
 from edgetune.methods.start import starting_soft
 from edgetune.methods.tuned import Tuned
@@ -51,6 +52,8 @@ def untrained(base: Base, config: TrainConfig, labels: tuple[str, ...]) -> Tuned
     generator = torch.Generator().manual_seed(config.seed)
     soft = starting_soft(base, config, labels, generator)
     if config.task != "classify":
+        if config.head != "linear":
+            raise ConfigError(f"--head {config.head} is a classifier's; a generator has none: leave it out")
         return Tuned(base, soft, None, config.pooling)
     size, classes = base.hidden_size, len(labels)
     head = MlpHead(size, classes, size, generator=generator) if config.head == "mlp" else LinearHead(size, classes)

@@ -91,7 +91,7 @@ def _with_head(path: Path, adapter: Adapter, tensors: dict[str, np.ndarray], man
     if dense is not None:
         if not manifest.graph.dense_heads:
             raise AdapterError(
-                f"{path}: its head has a hidden layer, which this bundle's graph does not take. Export the bundle again."
+                f"{path}: its head has a hidden layer, which this bundle's graph does not take. Export the bundle anew."
             )
         width = len(dense)
     return replace(
