@@ -78,6 +78,7 @@ def of_bundle(path: Path) -> dict[str, Any]:
         "size_bytes": sum(entry["size_bytes"] for entry in files.values()),
         "files": {name: sized(entry["size_bytes"]) for name, entry in files.items()},
         "adapters": {name: told_adapter(info) for name, info in model.adapters.items()},
+        "ensembles": {name: f"{x.combine} of {', '.join(x.adapters)}" for name, x in model.ensembles.items()},
         "nodes": dict(Counter(node_types(path / manifest["graph"]["file"])).most_common()),
     }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir
+from edgetune_runtime import Ensemble
 from tokenizers import Tokenizer
 
 from edgetune.adapter import Adapter, tuned_from
@@ -17,6 +18,7 @@ from edgetune.models.base import Base
 from edgetune.output import new_folder
 from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file, device_metadata, prefix_of
+from edgetune_export.ensembles import check_ensembles, described_ensembles
 from edgetune_export.fold import folded_encoder_graph
 from edgetune_export.prefix import fold_prefix
 from edgetune_export.trace import decoder_graph, encoder_graph
@@ -50,6 +52,7 @@ def export_bundle(
     standalone: bool = False,
     precision: str = "fp32",
     force: bool = False,
+    ensembles: Mapping[str, Ensemble] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Writes the bundle of a base and its adapters (by name) to `out`, checked against torch first.
@@ -59,6 +62,7 @@ def export_bundle(
         BaseMismatchError, AdapterError, ConfigError, UnsupportedModelError, OutputExistsError: it cannot be written.
     """
     pooling = checked(base, adapters, standalone, precision)
+    check_ensembles(ensembles or {}, adapters, standalone)
     with new_folder(out, force=force, marker=(manifest.NAME,)) as folder:
         tell("tracing")
         folded = None
@@ -82,6 +86,7 @@ def export_bundle(
             adapters=[] if standalone else list(adapters),
             folded=folded,
         )
+        description.update(described_ensembles(ensembles or {}))
         (folder / manifest.NAME).write_text(manifest.manifest_text(description, folder), encoding="utf-8")
         tell("verifying")
         checks = verified(folder, base, adapters, standalone)

@@ -114,11 +114,23 @@ def joined_pasts(
     return joined
 
 
-def classification_from(logits: np.ndarray, labels: tuple[str, ...], top_k: int | None = None) -> Classification:
-    """The probabilities of `labels` from logits [C]: softmax in float64."""
+def probabilities_of(logits: np.ndarray) -> np.ndarray:
+    """Softmax of [C] in float64."""
     wide = np.asarray(logits, np.float64)
     weights = np.exp(wide - wide.max())
-    probabilities = weights / weights.sum()
-    order = np.argsort(-probabilities, kind="stable")[:top_k].tolist()
+    return weights / weights.sum()
+
+
+def classification_from(logits: np.ndarray, labels: tuple[str, ...], top_k: int | None = None) -> Classification:
+    """The probabilities of `labels` from logits [C]."""
+    return classification_of(probabilities_of(logits), labels, top_k)
+
+
+def classification_of(
+    probabilities: np.ndarray, labels: tuple[str, ...], top_k: int | None = None, among_equals: np.ndarray | None = None
+) -> Classification:
+    """The labels in falling order of [C]; `among_equals` [C] orders those that are equal, then their place."""
+    keys = (-probabilities,) if among_equals is None else (-among_equals, -probabilities)
+    order = np.lexsort(keys)[:top_k].tolist()
     scores = {labels[i]: float(probabilities[i]) for i in order}
     return Classification(labels[order[0]], float(probabilities[order[0]]), scores)

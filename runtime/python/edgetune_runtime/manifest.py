@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from .adapter_metadata import AdapterMetadata, metadata_from
 from .checked import Fields
+from .ensemble import Ensemble, ensembles_from
 from .errors import BundleError
 
 FORMAT = "edgetune-bundle"
@@ -96,6 +97,8 @@ class Manifest:
     standalone: AdapterMetadata | None
     """The folded adapter, in the standalone form."""
     files: Mapping[str, FileEntry]
+    ensembles: Mapping[str, Ensemble] = field(default_factory=dict)
+    """By name; adapters that answer together."""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -159,6 +162,7 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
         default_adapter=top.optional_text("default_adapter"),
         standalone=metadata_from(top.object("standalone")) if form == "standalone" else None,
         files=MappingProxyType(files),
+        ensembles=ensembles_from(top, adapters),
     )
     _listed(graph.file, files, where)
     known = {manifest.standalone.name} if manifest.standalone else set(adapters)

@@ -39,9 +39,11 @@ KINDS = {
     "prefix_projected": lambda **more: peft.PrefixTuningConfig(
         prefix_projection=True, encoder_hidden_size=12, **LARGE, **more
     ),
+    "cartridge": lambda **more: peft.CartridgeConfig(num_frozen_tokens=1, **LARGE, **more),
 }
+PREFIXES = ("prefix", "prefix_projected", "cartridge")
 FAMILIES = [name for name in CONFIGS if name != "modernbert"]
-CASES = [(f, k) for f in FAMILIES for k in KINDS if not (k.startswith("prefix") and f in NO_PREFIX)]
+CASES = [(f, k) for f in FAMILIES for k in KINDS if not (k in PREFIXES and f in NO_PREFIX)]
 close = dict(rtol=0, atol=1e-5)
 
 
