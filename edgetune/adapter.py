@@ -13,7 +13,7 @@ from torch import Tensor
 
 from edgetune.config import POOLINGS, Pooling, Task
 from edgetune.errors import AdapterError, BaseMismatchError
-from edgetune.methods.head import LinearHead
+from edgetune.methods.head import ACTIVATIONS, MlpHead, head_from
 from edgetune.methods.places import named_layers, placed_layers
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
@@ -25,7 +25,7 @@ TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
 POSITIONS = "after_virtual"
 """Virtual tokens hold positions 0 … P−1, the text starts at P."""
 
-CHOICES = {"task": get_args(Task), "pooling": POOLINGS, "positions": (POSITIONS,)}
+CHOICES = {"task": get_args(Task), "pooling": POOLINGS, "positions": (POSITIONS,), "activation": tuple(ACTIVATIONS)}
 KINDS = {"virtual_tokens": int, "labels": list, "tokens": dict, "generation": dict}
 """What a description's fields may hold; the others are strings."""
 
@@ -36,7 +36,9 @@ class Adapter:
 
     Attributes:
         tensors: `prompt_embeds [P, E]`, or `past_key_values.{l}.key` and `.value` `[K, P, D]` of every layer, named by
-            their places for an encoder–decoder; for a classifier also `head.weight [C, H]` and `head.bias [C]`.
+            their places for an encoder–decoder; for a classifier also `head.weight [C, H]` and `head.bias [C]`; with a
+            hidden layer `head.weight [C, F]`, `head.dense.weight [F, H]` and `head.dense.bias [F]`.
+        activation: what follows the head's hidden layer, where it has one.
         tokens: the ids that the task gives a meaning: `eos`, those that end a completion.
         generation: defaults of the task on the device, such as `max_new_tokens` and `stop`.
     """
@@ -50,6 +52,7 @@ class Adapter:
     tensors: dict[str, Tensor] = field(repr=False)
     labels: tuple[str, ...] = ()
     pooling: Pooling = "mean"
+    activation: str = "tanh"
     positions: str = POSITIONS
     tokens: dict[str, list[int]] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
@@ -131,7 +134,7 @@ def adapter_from(
     for name, (key, value) in named_layers(tuned.base, virtual):
         tensors[f"{name}.key"], tensors[f"{name}.value"] = key[0], value[0]
     if tuned.head is not None:
-        tensors["head.weight"], tensors["head.bias"] = tuned.head.weight, tuned.head.bias
+        tensors.update({f"head.{name}": x for name, x in tuned.head.named_parameters()})
     base = tuned.base
     return Adapter(
         task=task,
@@ -143,6 +146,7 @@ def adapter_from(
         tensors={name: x.detach().clone() for name, x in tensors.items()},
         labels=labels,
         pooling=tuned.pooling,
+        activation=tuned.head.activation if isinstance(tuned.head, MlpHead) else "tanh",
         tokens={"eos": list(base.eos_token_ids)} if task == "generate" else {},
         generation=generation or {},
     )
@@ -166,8 +170,4 @@ def tuned_from(base: Base, adapter: Adapter) -> Tuned:
         placed = placed_layers(base, tensors)
         layers = [layer for of_place in placed.values() for layer in of_place]
         soft = Prefix(layers, {place: len(of_place) for place, of_place in placed.items()})
-    head = None
-    if "head.weight" in tensors:
-        head = LinearHead(base.hidden_size, len(adapter.labels))
-        head.load_state_dict({"weight": tensors["head.weight"], "bias": tensors["head.bias"]})
-    return Tuned(base, soft, head, adapter.pooling).eval()
+    return Tuned(base, soft, head_from(tensors, adapter.activation), adapter.pooling).eval()

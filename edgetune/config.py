@@ -17,7 +17,8 @@ else:
 
 Task = Literal["classify", "generate"]
 Method = Literal["prompt", "prefix"]
-Pooling = Literal["mean", "first"]
+Pooling = Literal["mean", "first", "start"]
+Head = Literal["linear", "mlp"]
 Precision = Literal["fp32", "bf16"]
 
 Init = Literal["vocab", "random", "text", "labels"]
@@ -28,6 +29,7 @@ REPARAMETERISATIONS: tuple[str, ...] = get_args(Reparameterisation)
 PLACES = ("encoder", "decoder", "cross")
 METHODS: tuple[Method, ...] = get_args(Method)
 POOLINGS: tuple[str, ...] = get_args(Pooling)
+HEADS: tuple[str, ...] = get_args(Head)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 LEARNING_RATES = {
@@ -70,7 +72,11 @@ class TrainConfig:
     )
     weight_decay: float = option(0.0, "AdamW's weight decay.", minimum=0.0)
     clip_norm: float = option(1.0, "Largest norm of a step's gradient; 0 does not clip.", minimum=0.0)
-    pooling: Pooling = option("mean", "What a classifier's head reads of the text.", choices=POOLINGS)
+    pooling: Pooling = option(
+        "mean", "What a classifier's head reads: the text's mean, its first token, or the start of it all.",
+        choices=POOLINGS,
+    )  # fmt: skip
+    head: Head = option("linear", "A classifier's head; mlp has a hidden layer, as RoBERTa's.", choices=HEADS)
     max_length: int | None = option(
         None, "Most tokens of a classifier's text; by default what the base holds.", minimum=2
     )

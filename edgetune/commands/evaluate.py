@@ -14,6 +14,7 @@ from edgetune.commands.options import named_columns
 @click.option("--bundle", help="A bundle; the runtime answers.")
 @click.option("--model", help="Base model of --adapter; by default the one it was tuned on.")
 @click.option("--adapter", help="An adapter's folder, or with --bundle the name of one in it.")
+@click.option("--ensemble", help="Bundle: several of its adapters together, the name of an ensemble in it or A,B,C.")
 @click.option(
     "--columns", multiple=True, metavar="FIELD=COLUMN", help="Names of the file's columns, e.g. label=category."
 )
@@ -26,6 +27,7 @@ def command(
     bundle: str | None,
     model: str | None,
     adapter: str | None,
+    ensemble: str | None,
     columns: tuple[str, ...],
     write: int,
     as_json: bool,
@@ -35,13 +37,17 @@ def command(
         raise click.UsageError("give --bundle BUNDLE, or --adapter FOLDER")
     if bundle is not None and model is not None:
         raise click.UsageError("--bundle brings its own base; leave --model out")
+    if ensemble and (bundle is None or adapter is not None):
+        raise click.UsageError(
+            "--ensemble is of a bundle, and in place of --adapter: give --bundle and leave --adapter out"
+        )
     if write and bundle is None:
         raise click.UsageError("--write measures what the runtime writes: give --bundle")
     named = named_columns(columns)
     if bundle is not None:
         from edgetune.evaluation.bundle import evaluate_bundle
 
-        metrics = evaluate_bundle(bundle, data, adapter, named, write)
+        metrics = evaluate_bundle(bundle, data, adapter, named, write, ensemble)
     else:
         from edgetune.adapter import load_adapter
         from edgetune.evaluation.adapter import evaluate_adapter

@@ -12,6 +12,7 @@ import click
 @click.argument("bundle")
 @click.argument("text", required=False)
 @click.option("--adapter", help="Which task.  [default: the bundle's first]")
+@click.option("--ensemble", help="Several adapters together: the name of an ensemble in the bundle, or A,B,C.")
 @click.option("--base", "bare", is_flag=True, help="Generate with the base alone, without an adapter.")
 @click.option("--top-k", type=click.IntRange(1), help="Classify: labels to show. Generate: tokens to sample from.")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Generate: the most tokens.")
@@ -23,17 +24,20 @@ import click
 @click.option("--stop", multiple=True, help="Generate: end before this string.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of ONNX Runtime.")
 def command(
-    bundle: str, text: str | None, adapter: str | None, bare: bool, threads: int | None, **options: Any
-) -> None:
+    bundle: str, text: str | None, adapter: str | None, ensemble: str | None, bare: bool, threads: int | None,
+    **options: Any,
+) -> None:  # fmt: skip
     """Classify TEXT, or continue it; without TEXT every line of standard input."""
     import edgetune_runtime
 
-    if adapter and bare:
-        raise click.UsageError("--adapter and --base exclude each other")
+    if sum(map(bool, (adapter, ensemble, bare))) > 1:
+        raise click.UsageError("--adapter, --ensemble and --base exclude each other")
     model = edgetune_runtime.load(bundle, threads=threads)
     if model.task == "classify":
         refuse_generation(options, bare)
-    chosen = {"adapter": None} if bare else {"adapter": adapter} if adapter else {}
+    chosen: dict[str, Any] = {"adapter": None} if bare else {"adapter": adapter} if adapter else {}
+    if ensemble:
+        chosen = {"ensemble": ensemble if ensemble in model.ensembles or "," not in ensemble else ensemble.split(",")}
     answer = classified if model.task == "classify" else continued
     if text is not None:
         answer(model, text, chosen, options)

@@ -23,11 +23,13 @@ def evaluate_bundle(
     adapter: str | None = None,
     columns: Mapping[str, str] | None = None,
     write: int = 0,
+    ensemble: str | None = None,
 ) -> dict[str, float]:
     """`rows`, `loss`, and `accuracy` and `macro_f1`, or `perplexity`; `rows_per_second`; `adapter` None is the default.
 
     With `write` a generator also completes that many prompts greedily: `exact_match`, `bleu`, `rouge_l` against all
-    completions that the rows give for the same prompt.
+    completions that the rows give for the same prompt. With `ensemble`, a name of the bundle's or `A,B,C`, the answers
+    are those of a classifier's ensemble, and `accuracy of A` … are its members' own.
 
     Raises:
         DataError: rows that cannot be used, or a label that the adapter does not know.
@@ -37,7 +39,9 @@ def evaluate_bundle(
     name = adapter or model.default_adapter
     began = time.perf_counter()
     if model.task == "classify":
-        metrics = classified(model, name, data, columns)
+        metrics = classified(model, name, data, columns, ensemble)
+    elif ensemble is not None:
+        raise ConfigError("--ensemble is measured of classifiers; this bundle generates")
     else:
         metrics = generated(model, name, data, columns, write)
     metrics["rows_per_second"] = metrics["rows"] / (time.perf_counter() - began)
@@ -45,24 +49,45 @@ def evaluate_bundle(
 
 
 def classified(
-    model: edgetune_runtime.Model, name: str | None, data: str | Path, columns: Mapping[str, str] | None
+    model: edgetune_runtime.Model,
+    name: str | None,
+    data: str | Path,
+    columns: Mapping[str, str] | None,
+    ensemble: str | None = None,
 ) -> dict[str, float]:
+    members = members_of(model, ensemble) if ensemble else ()
+    name = members[0] if members else name
     if name is None:
         raise ConfigError("the bundle has no adapter, so it knows no labels; add one with edgetune add-adapter")
     rows = read_rows(data, task="classify", columns=columns)
     if name in model.adapters:  # a wrong name is the runtime's to refuse: it knows the right ones
         label_ids(rows, model.adapters[name].labels, data)
     texts = [row.text if row.text_pair is None else (row.text, row.text_pair) for row in rows]
-    answers = model.classify(texts, adapter=name)
+    team = ensemble if ensemble in model.ensembles else list(members)
+    answers = model.classify(texts, ensemble=team) if team else model.classify(texts, adapter=name)
     expected, got = [row.label for row in rows], [answer.label for answer in answers]
     right = sum(a == b for a, b in zip(expected, got))
     loss = -sum(math.log(max(answer.scores[row.label], 1e-45)) for answer, row in zip(answers, rows))
+    votes = isinstance(team, str) and model.ensembles[team].combine == "vote"
     return {
         "rows": len(rows),
-        "loss": loss / len(rows),
+        **({} if votes else {"loss": loss / len(rows)}),  # shares of votes are no probabilities
         "accuracy": right / len(rows),
         "macro_f1": macro_f1(expected, got),
+        **{f"accuracy of {member}": accuracy_of(model, member, texts, expected) for member in members},
     }
+
+
+def members_of(model: edgetune_runtime.Model, ensemble: str) -> tuple[str, ...]:
+    """The members of an ensemble of the bundle's, or those that `A,B,C` lists."""
+    if ensemble in model.ensembles:
+        return model.ensembles[ensemble].adapters
+    return tuple(name.strip() for name in ensemble.split(","))
+
+
+def accuracy_of(model: edgetune_runtime.Model, name: str, texts: list[Any], expected: Sequence[str]) -> float:
+    answers: Any = model.classify(texts, adapter=name)
+    return sum(answer.label == label for answer, label in zip(answers, expected)) / len(expected)
 
 
 def generated(

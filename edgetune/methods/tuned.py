@@ -7,12 +7,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from edgetune.config import Pooling
-from edgetune.methods.head import LinearHead, pooled
+from edgetune.methods.head import LinearHead, first_seen, pooled
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.reparameterised import Reparameterised
 from edgetune.models.base import Base
-from edgetune.models.forward import full_mask, hidden_states, logits_at, loss_at, with_prompt_as_past
+from edgetune.models.forward import full_mask, hidden_states, logits_at, loss_at, run, with_prompt_as_past
 from edgetune.models.forward_pairs import pair_logits_at
 from edgetune.models.virtual import NOTHING, Virtual
 
@@ -38,6 +38,10 @@ class Tuned(torch.nn.Module):
         """Scores of the classes; rows are right-padded."""
         assert self.head is not None
         virtual = self.virtual()
+        if self.pooling == "start":
+            mask = full_mask(text_mask, virtual)
+            whole = run(self.base, input_ids, mask, virtual).last_hidden_state
+            return self.head(first_seen(whole, mask[:, virtual.prefix_length :]))
         hidden = hidden_states(self.base, input_ids, full_mask(text_mask, virtual), virtual)
         return self.head(pooled(hidden, text_mask, self.pooling))
 

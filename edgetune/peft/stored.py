@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,17 @@ METHODS = {
 }
 """PEFT's kinds of soft prompts and our method of each. CPT and P-tuning store what they compute: a plain prompt."""
 
-TASK = "CAUSAL_LM"
+TASKS = {"CAUSAL_LM": "generate", "SEQ_CLS": "classify", "SEQ_2_SEQ_LM": "generate"}
+"""PEFT's tasks and ours."""
+
 PAIR_TASK = "SEQ_2_SEQ_LM"
-SUBMODULES = {TASK: 1, PAIR_TASK: 2}
+SUBMODULES = {"CAUSAL_LM": 1, "SEQ_CLS": 1, PAIR_TASK: 2}
 """Of each task, the sides of the model that PEFT stores rows for."""
 
+HEAD = "base_model."
+"""What PEFT puts in front of the names of a classifier's tensors."""
+
 OTHER_TASKS = {
-    "SEQ_CLS": "PEFT keeps the model's own classifier (BERT reads its pooler at index 0, under prompt tuning the first "
-    "virtual token; RoBERTa a dense layer), where an edgetune classifier is one linear layer over the text's mean or "
-    "first token",
     "TOKEN_CLS": "edgetune has no token labelling yet",
     "QUESTION_ANS": "edgetune has no heads that mark spans",
     "FEATURE_EXTRACTION": "edgetune tunes for classification and generation, not for hidden states",
@@ -52,6 +54,7 @@ class Stored:
         length: P, its `num_virtual_tokens`.
         rows: float32; a prompt `[P, E]` (of multitask, the chosen task's), or keys and values `[P, L * 2 * K * D]`.
         config: `adapter_config.json` as it is.
+        head: a classifier's tensors by their names in the model, such as `classifier.weight`.
     """
 
     folder: Path
@@ -59,6 +62,11 @@ class Stored:
     length: int
     rows: Tensor
     config: dict[str, Any]
+    head: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        return TASKS[self.config["task_type"]]
 
     @property
     def method(self) -> str:
@@ -95,7 +103,8 @@ def read_peft(folder: str | Path, task_id: int | None = None) -> Stored:
     path = folder / TENSORS
     if missing := sorted(names - set(tensors)):
         raise AdapterError(f"{path} lacks {', '.join(missing)}, which {kind} stores")
-    if extra := sorted(set(tensors) - names):
+    head = {name for name in tensors if name.startswith(HEAD)} if config["task_type"] == "SEQ_CLS" else set()
+    if extra := sorted(set(tensors) - names - head):
         shown = ", ".join(extra[:3]) + (" …" if len(extra) > 3 else "")
         raise AdapterError(f"{path} also holds {shown}: weights of the base, which an edgetune adapter cannot keep")
     for name, x in tensors.items():
@@ -110,7 +119,7 @@ def read_peft(folder: str | Path, task_id: int | None = None) -> Stored:
         rows = task_prompt(rows, tensors["prefix_task_cols"], tensors["prefix_task_rows"], task_id, path)
     elif task_id is not None:
         raise ConfigError(f"{folder} holds {kind} of a single task: leave --task-id out, it is for {MULTITASK}")
-    return Stored(folder, kind, length, rows, config)
+    return Stored(folder, kind, length, rows, config, {name.removeprefix(HEAD): tensors[name] for name in head})
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -129,9 +138,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     kind, task = config["peft_type"], config.get("task_type")
     if kind not in METHODS:
         raise AdapterError(f"{path} has peft_type {kind!r}; edgetune imports {', '.join(METHODS)}")
-    if not isinstance(task, str) or task not in SUBMODULES:
+    if not isinstance(task, str) or task not in TASKS:
         reason = OTHER_TASKS.get(task) if isinstance(task, str) else None
-        raise AdapterError(f"{path} has task_type {task!r}: {reason or 'edgetune imports ' + ' and '.join(SUBMODULES)}")
+        raise AdapterError(f"{path} has task_type {task!r}: {reason or 'edgetune imports ' + ' and '.join(TASKS)}")
     if (sides := config.get("num_transformer_submodules")) not in (None, SUBMODULES[task]):
         raise AdapterError(f"{path} has num_transformer_submodules {sides}, where {task} has {SUBMODULES[task]}")
     whole_number(config, "num_virtual_tokens", path)

@@ -10,18 +10,23 @@ from safetensors.torch import save
 from torch import Tensor
 
 from edgetune.adapter import POSITIONS, Adapter, adapter_from, tuned_from
-from edgetune.errors import AdapterError
+from edgetune.errors import AdapterError, ConfigError
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, LayerShape
+from edgetune.peft.classifier import check_head, head_of, labels_of, saved_head
 from edgetune.peft.layout import common_shape, prefix_from_rows, rows_from_prefix, unreached, wider_layers
 from edgetune.peft.pairs import pair_adapter_on, peft_of_pair
-from edgetune.peft.stored import CONFIG, PAIR_TASK, TASK, TENSORS, Stored, read_peft, whole_number
+from edgetune.peft.stored import CONFIG, PAIR_TASK, TASKS, TENSORS, Stored, read_peft, whole_number
 
 
-def adapter_from_peft(folder: str | Path, base: Base, task_id: int | None = None) -> Adapter:
+def adapter_from_peft(
+    folder: str | Path, base: Base, task_id: int | None = None, labels: tuple[str, ...] = ()
+) -> Adapter:
     """The PEFT adapter in a folder as an adapter of `base`; `task_id` chooses the task of a multitask prompt.
+
+    `labels` name a classifier's classes; without them the base's configuration does.
 
     Its logits are those of PEFT's own forward, on rows alone and rows padded on the right. Padding on the left takes
     positions in PEFT, unless the family numbers by the mask (OPT) or a prefix generates; edgetune pads on the right.
@@ -30,21 +35,28 @@ def adapter_from_peft(folder: str | Path, base: Base, task_id: int | None = None
         AdapterError: the folder is damaged, does not fit the base, or holds what an edgetune adapter cannot express.
         ConfigError: `task_id` is missing, out of range or given to an adapter of a single task.
     """
-    return adapter_on(read_peft(folder, task_id), base)
+    return adapter_on(read_peft(folder, task_id), base, labels)
 
 
-def adapter_on(stored: Stored, base: Base) -> Adapter:
+def adapter_on(stored: Stored, base: Base, labels: tuple[str, ...] = ()) -> Adapter:
     """An adapter that was read, on its base.
 
     Raises:
         AdapterError: it does not fit the base.
     """
+    if labels and stored.task != "classify":
+        raise ConfigError(f"{stored.folder} holds a generator: leave --labels out, it is for classifiers")
     if base.kind == "encoder-decoder" or stored.config["task_type"] == PAIR_TASK:
         return pair_adapter_on(stored, base)
-    if base.kind != "decoder":
-        raise AdapterError(f"{stored.folder / CONFIG} has task_type {TASK}, but {base.name!r} is an encoder")
+    if base.kind != {"generate": "decoder", "classify": "encoder"}[stored.task]:
+        kind, task = ("an encoder" if base.kind == "encoder" else "a decoder"), stored.config["task_type"]
+        raise AdapterError(f"{stored.folder / CONFIG} has task_type {task}, but {base.name!r} is {kind}")
     soft = prompt_of(stored, base) if stored.method == "prompt" else prefix_of(stored, base)
-    return adapter_from(Tuned(base, soft), task="generate", method=stored.method)
+    if stored.task == "generate":
+        return adapter_from(Tuned(base, soft), task="generate", method=stored.method)
+    head = head_of(stored, base)
+    names = labels_of(stored, base, head, labels)
+    return adapter_from(Tuned(base, soft, head, "start"), task="classify", method=stored.method, labels=names)
 
 
 def prompt_of(stored: Stored, base: Base) -> Prompt:
@@ -81,7 +93,11 @@ def write_peft(adapter: Adapter, base: Base, folder: Path) -> None:
         BaseMismatchError: the adapter was tuned on another base.
     """
     config, rows = peft_of(adapter, base)
-    (folder / TENSORS).write_bytes(save({"prompt_embeddings": rows.contiguous()}, metadata={"format": "pt"}))
+    tensors = {"prompt_embeddings": rows.contiguous()}
+    if adapter.task == "classify":
+        head, config["modules_to_save"] = saved_head(adapter, base)
+        tensors.update({name: x.contiguous() for name, x in head.items()})
+    (folder / TENSORS).write_bytes(save(tensors, metadata={"format": "pt"}))
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
 
 
@@ -91,19 +107,17 @@ def check_expressible(adapter: Adapter) -> None:
     Raises:
         AdapterError: PEFT cannot express the adapter on any base.
     """
-    if adapter.task != "generate":
-        raise AdapterError(
-            f"PEFT cannot express this adapter: its task is {adapter.task}, with a linear head over the text's "
-            f"{adapter.pooling} vector, where PEFT has the model's own classifier"
-        )
-    layers = len(adapter.tensors) // 2
+    if adapter.task == "classify":
+        check_head(adapter)
+    tensors = {name for name in adapter.tensors if not name.startswith("head.")}
+    layers = len(tensors) // 2
     names = {"prompt_embeds"} if adapter.method == "prompt" else {
         f"past_key_values.{i}.{part}" for i in range(layers) for part in ("key", "value")
     }  # fmt: skip
-    if adapter.method not in ("prompt", "prefix") or set(adapter.tensors) != names:
+    if adapter.method not in ("prompt", "prefix") or tensors != names:
         raise AdapterError(
             f"PEFT cannot express this adapter: it has prompts, or prefixes of all layers, not {adapter.method!r} "
-            f"of {', '.join(sorted(adapter.tensors))}"
+            f"of {', '.join(sorted(tensors))}"
         )
     if adapter.positions != POSITIONS:
         raise AdapterError(
@@ -125,10 +139,12 @@ def peft_of(adapter: Adapter, base: Base) -> tuple[dict[str, Any], Tensor]:
         "num_transformer_submodules": 1,
         "num_virtual_tokens": virtual.length,
         "revision": None,
-        "task_type": TASK,
+        "task_type": next(theirs for theirs, ours in TASKS.items() if ours == adapter.task),
     }
     if virtual.prompt is not None:
         own = {"prompt_tuning_init": "RANDOM", "token_dim": base.embedding_size}
+        if adapter.task == "classify":  # asked for where the base's configuration names its heads otherwise: DistilBERT
+            own["num_attention_heads"] = base.layers[0].key_value_heads
         return {**config, "peft_type": "PROMPT_TUNING", **own}, virtual.prompt[0].detach()
     assert virtual.prefix is not None
     rows = rows_from_prefix([(key[0].detach(), value[0].detach()) for key, value in virtual.prefix], base)

@@ -78,6 +78,7 @@ def of_bundle(path: Path) -> dict[str, Any]:
         "size_bytes": sum(entry["size_bytes"] for entry in files.values()),
         "files": {name: sized(entry["size_bytes"]) for name, entry in files.items()},
         "adapters": {name: told_adapter(info) for name, info in model.adapters.items()},
+        "ensembles": {name: f"{x.combine} of {', '.join(x.adapters)}" for name, x in model.ensembles.items()},
         "nodes": dict(Counter(x for file in graph_files(manifest) for x in node_types(path / file)).most_common()),
     }
 

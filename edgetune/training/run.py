@@ -11,7 +11,8 @@ from edgetune.adapter import Adapter, adapter_from
 from edgetune.config import TrainConfig
 from edgetune.data.labels import label_ids, label_names
 from edgetune.data.rows import Conversation, LabelledText, PromptCompletion, read_rows
-from edgetune.methods.head import LinearHead
+from edgetune.errors import ConfigError
+from edgetune.methods.head import LinearHead, MlpHead
 from edgetune.methods.start import starting_soft
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, load_base
@@ -53,7 +54,12 @@ def untrained(base: Base, config: TrainConfig, labels: tuple[str, ...]) -> Tuned
     """The learned parts at their first values; the same seed gives the same values."""
     generator = torch.Generator().manual_seed(config.seed)
     soft = starting_soft(base, config, labels, generator)
-    head = LinearHead(base.hidden_size, len(labels)) if config.task == "classify" else None
+    if config.task != "classify":
+        if config.head != "linear":
+            raise ConfigError(f"--head {config.head} is a classifier's; a generator has none: leave it out")
+        return Tuned(base, soft, None, config.pooling)
+    size, classes = base.hidden_size, len(labels)
+    head = MlpHead(size, classes, size, generator=generator) if config.head == "mlp" else LinearHead(size, classes)
     return Tuned(base, soft, head, config.pooling)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir
+from edgetune_runtime import Ensemble
 from tokenizers import Tokenizer
 
 from edgetune.adapter import Adapter, tuned_from
@@ -18,6 +19,7 @@ from edgetune.models.encoder_decoder import TARGET_TOKENIZER
 from edgetune.output import new_folder
 from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file, device_metadata, prefix_of
+from edgetune_export.ensembles import check_ensembles, described_ensembles
 from edgetune_export.fold import folded_encoder_graph
 from edgetune_export.prefix import fold_prefix
 from edgetune_export.trace import decoder_graph, encoder_graph
@@ -52,6 +54,7 @@ def export_bundle(
     standalone: bool = False,
     precision: str = "fp32",
     force: bool = False,
+    ensembles: Mapping[str, Ensemble] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Writes the bundle of a base and its adapters (by name) to `out`, checked against torch first.
@@ -61,6 +64,7 @@ def export_bundle(
         BaseMismatchError, AdapterError, ConfigError, UnsupportedModelError, OutputExistsError: it cannot be written.
     """
     pooling = checked(base, adapters, standalone, precision)
+    check_ensembles(ensembles or {}, adapters, standalone)
     with new_folder(out, force=force, marker=(manifest.NAME,)) as folder:
         tell("tracing")
         folded = None
@@ -87,6 +91,7 @@ def export_bundle(
             adapters=[] if standalone else list(adapters),
             folded=folded,
         )
+        description.update(described_ensembles(ensembles or {}))
         (folder / manifest.NAME).write_text(manifest.manifest_text(description, folder), encoding="utf-8")
         tell("verifying")
         checks = verified(folder, base, adapters, standalone)
@@ -115,7 +120,8 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
             )
     poolings: set[Pooling] = {adapter.pooling for adapter in adapters.values()}
     if base.kind == "encoder" and len(poolings) > 1:
-        raise AdapterError("adapters with pooling 'mean' and 'first' cannot share a base graph; export them apart")
+        named = " and ".join(map(repr, sorted(poolings, reverse=True)))
+        raise AdapterError(f"adapters with pooling {named} cannot share a base graph; export them apart")
     return poolings.pop() if poolings else TrainConfig().pooling
 
 

@@ -69,6 +69,7 @@ def device_metadata(name: str, adapter: Adapter) -> dict[str, Any]:
         "positions": adapter.positions,
         "labels": list(adapter.labels),
         "pooling": adapter.pooling,
+        **({"activation": adapter.activation} if "head.dense.weight" in adapter.tensors else {}),
         "generation": dict(adapter.generation),
     }
 

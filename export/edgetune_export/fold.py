@@ -16,7 +16,7 @@ from edgetune.models.base import Base
 from edgetune.models.forward import run
 from edgetune.models.virtual import Virtual
 from edgetune_export.operators import ENCODER
-from edgetune_export.trace import AUTO, class_logits, declared, exported, traced_with
+from edgetune_export.trace import AUTO, class_features, declared, exported, traced_with
 
 
 class FoldedEncoder(torch.nn.Module):
@@ -33,7 +33,7 @@ class FoldedEncoder(torch.nn.Module):
         self.length, self.prompt_length = virtual.length, virtual.prompt_length
         self.prompt_ids = self.base.vocab_size + torch.arange(virtual.prompt_length)
         self.prefix = [(key.detach(), value.detach()) for key, value in virtual.prefix or ()]
-        self.weight, self.bias = tuned.head.weight.detach(), tuned.head.bias.detach()
+        self.head = tuned.head
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         batch = input_ids.shape[0]
@@ -42,7 +42,7 @@ class FoldedEncoder(torch.nn.Module):
         mask = torch.cat([attention_mask.new_ones(batch, self.length), attention_mask], dim=1)
         ids = torch.cat([self.prompt_ids.expand(batch, -1), input_ids], dim=1) if self.prompt_length else input_ids
         hidden = run(self.base, ids, mask, virtual).last_hidden_state
-        return class_logits(hidden, mask, input_ids.shape[1], self.pooling, self.weight, self.bias)
+        return self.head(class_features(hidden, mask, input_ids.shape[1], self.pooling))
 
 
 @contextmanager

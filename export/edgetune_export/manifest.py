@@ -49,6 +49,8 @@ def described(
     }
     if base.kind == "encoder":
         graph["pooling"] = pooling
+        if form == "shared":
+            graph["dense_heads"] = True
     tokenizer = base.tokenizer
     return {
         "format": FORMAT,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from edgetune.config import Pooling
 from edgetune.errors import UnsupportedModelError
-from edgetune.methods.head import pooled
+from edgetune.methods.head import ACTIVATIONS, first_seen, pooled
 from edgetune.models import attention
 from edgetune.models.attention import active
 from edgetune.models.base import Base
@@ -25,6 +25,7 @@ from edgetune_export.operators import DECODER, ENCODER, DecoderPass, FedCache
 
 OPSET = 21
 KEEP = "num_logits_to_keep"
+HEAD = ["head.weight", "head.bias", "head.dense.weight", "head.dense.bias", "head.dense.activation"]
 AUTO = torch.export.Dim.DYNAMIC
 
 
@@ -80,7 +81,10 @@ def last_positions(hidden: Tensor, keep: Tensor) -> Tensor:
 
 
 class EncoderGraph(torch.nn.Module):
-    """ids, mask, prompt, caches, head → class logits."""
+    """ids, mask, prompt, caches, head → class logits.
+
+    A head reads the pooled vector and, behind it, a hidden layer over it: of width 0 where no task has one.
+    """
 
     def __init__(self, base: Base, pooling: Pooling) -> None:
         super().__init__()
@@ -95,16 +99,32 @@ class EncoderGraph(torch.nn.Module):
         past: list[Tensor],
         weight: Tensor,
         bias: Tensor,
+        dense_weight: Tensor,
+        dense_bias: Tensor,
+        activation: Tensor,
     ) -> Tensor:
         virtual = Virtual(prompt=prompt_embeds, prefix=paired(past))
         hidden = run(self.base, input_ids, attention_mask, virtual).last_hidden_state
-        return class_logits(hidden, attention_mask, input_ids.shape[1], self.pooling, weight, bias)
+        features = class_features(hidden, attention_mask, input_ids.shape[1], self.pooling)
+        inner = activated(torch.nn.functional.linear(features, dense_weight, dense_bias), activation)
+        return torch.nn.functional.linear(torch.cat([features, inner], dim=1), weight, bias)
 
 
-def class_logits(hidden: Tensor, mask: Tensor, length: Any, pooling: Pooling, weight: Tensor, bias: Tensor) -> Tensor:
-    """The last `length` positions of `hidden` and `mask` are the text."""
+def class_features(hidden: Tensor, mask: Tensor, length: Any, pooling: Pooling) -> Tensor:
+    """What a head reads, `[B, H]`. The last `length` positions of `hidden` and `mask` are the text."""
+    if pooling == "start":
+        return first_seen(hidden, mask[:, mask.shape[1] - hidden.shape[1] :])
     text, text_mask = hidden[:, hidden.shape[1] - length :], mask[:, mask.shape[1] - length :]
-    return torch.nn.functional.linear(pooled(text, text_mask, pooling), weight, bias)
+    return pooled(text, text_mask, pooling)
+
+
+def activated(inner: Tensor, kinds: Tensor) -> Tensor:
+    """`[B, F]`, each column under the activation that `kinds [F]` numbers: tasks of one batch may differ."""
+    first, *others = ACTIVATIONS.values()
+    out = first(inner)
+    for number, function in enumerate(others, 1):
+        out = torch.where(kinds == number, function(inner), out)
+    return out
 
 
 @contextmanager
@@ -165,27 +185,33 @@ def decoder_graph(base: Base) -> onnx_ir.Model:
 def encoder_graph(base: Base, pooling: Pooling) -> onnx_ir.Model:
     """The shared form of an encoder (BUNDLE.md)."""
     names = [n.format("past_key_values") for n in cache_names(len(base.layers))]
-    b, t, p, e, c = 2, 4, 3, 5, 6
+    b, t, p, e, c, f = 2, 4, 3, 5, 6, 7
     caches = [torch.zeros(b, shape.key_value_heads, p, shape.head_size) for shape in base.layers for _ in range(2)]
     arguments = (
         torch.ones(b, t, dtype=torch.int64),
         torch.ones(b, p + e + t, dtype=torch.int64),
         torch.zeros(b, e, base.embedding_size),
         caches,
-        torch.zeros(c, base.hidden_size),
+        torch.zeros(c, base.hidden_size + f),
         torch.zeros(c),
+        torch.zeros(f, base.hidden_size),
+        torch.zeros(f),
+        torch.zeros(f, dtype=torch.int64),
     )
-    rows = {0: AUTO, 1: AUTO}
-    dynamic = (rows, rows, rows, [{0: AUTO, 2: AUTO}] * len(names), {0: AUTO}, {0: AUTO})
-    inputs = ["input_ids", "attention_mask", "prompt_embeds", *names, "head.weight", "head.bias"]
+    rows, one = {0: AUTO, 1: AUTO}, {0: AUTO}
+    dynamic = (rows, rows, rows, [{0: AUTO, 2: AUTO}] * len(names), rows, one, one, one, one)
+    inputs = ["input_ids", "attention_mask", "prompt_embeds", *names, *HEAD]
     with traced_with(base, ENCODER):
         model = exported(EncoderGraph(base, pooling), arguments, inputs, ["logits"], dynamic)
     shapes: dict[str, list[str | int]] = {
         "input_ids": ["B", "T"],
         "attention_mask": ["B", "past + P + T"],
         "prompt_embeds": ["B", "P", base.embedding_size],
-        "head.weight": ["C", base.hidden_size],
+        "head.weight": ["C", "H + F"],
         "head.bias": ["C"],
+        "head.dense.weight": ["F", base.hidden_size],
+        "head.dense.bias": ["F"],
+        "head.dense.activation": ["F"],
         "logits": ["B", "C"],
     }
     for name, shape in zip(names, (shape for shape in base.layers for _ in range(2))):

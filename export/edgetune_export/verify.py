@@ -13,7 +13,7 @@ import torch
 
 from edgetune.adapter import Adapter, adapter_from, tuned_from
 from edgetune.errors import VerificationError
-from edgetune.methods.head import LinearHead
+from edgetune.methods.head import LinearHead, MlpHead
 from edgetune.methods.initial import from_embeddings
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
@@ -116,16 +116,21 @@ def stepped(
 
 
 def trial_checks(model: edgetune_runtime.Model, base: Base) -> list[Check]:
-    """Checks of an encoder that has no adapter yet: with one of a word and a head that reads the first hidden units."""
-    head = LinearHead(base.hidden_size, 2)
-    torch.nn.init.eye_(head.weight)
-    tuned = Tuned(base, Prompt(from_embeddings(base, torch.tensor([base.vocab_size // 2]))), head)
-    trial = adapter_from(tuned, task="classify", method="prompt", labels=("0", "1"))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trial.safetensors"
-        path.write_bytes(device_file("trial", trial, base))
-        model.add_adapter(path)
-    return [replace(check, what=check.what.replace("trial", "base")) for check in encoder_checks(model, tuned, "trial")]
+    """Checks of an encoder that has no adapter yet: with a prompt of one word and heads that pass hidden units on."""
+    size, checks = base.hidden_size, []
+    prompt = Prompt(from_embeddings(base, torch.tensor([base.vocab_size // 2])))
+    for name, head in (("base", LinearHead(size, 2)), ("base, hidden layer", MlpHead(size, 2, size))):
+        for weight in (x for x in head.parameters() if x.dim() > 1):
+            torch.nn.init.eye_(weight)
+        tuned = Tuned(base, prompt, head)
+        trial = adapter_from(tuned, task="classify", method="prompt", labels=("0", "1"))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "trial.safetensors"
+            path.write_bytes(device_file("trial", trial, base))
+            model.add_adapter(path, replace=True)
+        found = encoder_checks(model, tuned, "trial")
+        checks += [replace(check, what=check.what.replace("trial", name)) for check in found]
+    return checks
 
 
 def token_checks(model: edgetune_runtime.Model, base: Base) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .ensemble import Ensemble
 from .errors import (
     AdapterError,
     BaseMismatchError,
@@ -38,6 +39,7 @@ __all__ = [
     "Classification",
     "ContextLengthError",
     "EdgetuneError",
+    "Ensemble",
     "Generation",
     "InputError",
     "Model",

@@ -37,9 +37,13 @@ class Adapter:
     cross_past: tuple[np.ndarray, ...] = ()
     """Encoder–decoders: what stands in front of the keys and values of the encoder's states."""
     head_weight: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    """[C, H]; C is 0 unless it classifies."""
+    """[C, H], or [C, F] behind a hidden layer; C is 0 unless it classifies."""
     head_bias: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     """[C]."""
+    dense_weight: np.ndarray | None = None
+    """[F, H], the head's hidden layer; None: it has none."""
+    dense_bias: np.ndarray | None = None
+    """[F]."""
 
     @property
     def prefix_tokens(self) -> int:
@@ -90,17 +94,33 @@ def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Ada
     if manifest.encoder_decoder:
         adapter = replace(adapter, decoder_past=pasts[1], cross_past=pasts[2])
     if manifest.task == "classify":
-        classes = len(metadata.labels)
-        if not classes:
-            raise AdapterError(f"{path}: a classifier without labels. Export the adapter again.")
-        weight = _taken(path, tensors, "head.weight", (classes, manifest.graph.hidden_size))
-        adapter = replace(adapter, head_weight=weight, head_bias=_taken(path, tensors, "head.bias", (classes,)))
+        adapter = _with_head(path, adapter, tensors, manifest)
     held = adapter.most_tokens
     if held != metadata.virtual_tokens:
         raise AdapterError(
             f"{path}: says {metadata.virtual_tokens} virtual tokens, and its tensors hold {held}. Export it again."
         )
     return adapter
+
+
+def _with_head(path: Path, adapter: Adapter, tensors: dict[str, np.ndarray], manifest: Manifest) -> Adapter:
+    classes, width = len(adapter.metadata.labels), manifest.graph.hidden_size
+    if not classes:
+        raise AdapterError(f"{path}: a classifier without labels. Export the adapter again.")
+    dense = _taken(path, tensors, "head.dense.weight", (None, width), required=False)
+    if dense is not None:
+        if not manifest.graph.dense_heads:
+            raise AdapterError(
+                f"{path}: its head has a hidden layer, which this bundle's graph does not take. Export the bundle anew."
+            )
+        width = len(dense)
+    return replace(
+        adapter,
+        head_weight=_taken(path, tensors, "head.weight", (classes, width)),
+        head_bias=_taken(path, tensors, "head.bias", (classes,)),
+        dense_weight=dense,
+        dense_bias=None if dense is None else _taken(path, tensors, "head.dense.bias", (width,)),
+    )
 
 
 def _read(path: Path) -> tuple[AdapterMetadata, dict[str, np.ndarray]]:

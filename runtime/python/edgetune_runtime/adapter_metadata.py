@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from .checked import Fields
 
 FORMAT_VERSION = 1
+ACTIVATIONS = ("tanh", "gelu", "relu")
+"""Of a head's hidden layer, by their numbers in the graph."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class AdapterMetadata:
     labels: tuple[str, ...]
     pooling: str | None
     generation: GenerationDefaults
+    activation: str = "tanh"
+    """Of the head's hidden layer, where it has one."""
 
 
 def metadata_from(fields: Fields) -> AdapterMetadata:
@@ -52,6 +56,7 @@ def metadata_from(fields: Fields) -> AdapterMetadata:
         labels=labels,
         pooling=fields.optional_text("pooling"),
         generation=_generation_from(fields),
+        activation=fields.one_of("activation", ACTIVATIONS) if "activation" in fields.data else ACTIVATIONS[0],
     )
 
 

@@ -83,6 +83,13 @@ class Fields:
             raise self.fail(key, "a number")
         return float(found)
 
+    def flag(self, key: str) -> bool:
+        """True or false; false where it is absent."""
+        found = self.value(key, False)
+        if not isinstance(found, bool):
+            raise self.fail(key, "true or false")
+        return found
+
     def wholes(self, key: str) -> list[int]:
         """A list of whole numbers; empty where it is null or absent."""
         found = self.data.get(key)

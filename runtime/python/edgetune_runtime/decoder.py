@@ -39,6 +39,16 @@ class Decoder(Protocol):
         ...
 
 
+def step_logits(decoder: Decoder, token_ids: np.ndarray, adapter: Adapter | None) -> np.ndarray:
+    """Logits [T, V] of one text [T], token by token over the cache."""
+    logits, state = decoder.prefill([token_ids[:1]], [adapter], len(token_ids))
+    rows = [logits[0].copy()]
+    for i in range(1, len(token_ids)):
+        logits, state = decoder.step(token_ids[i : i + 1], state)
+        rows.append(logits[0].copy())
+    return np.stack(rows)
+
+
 class SharedState:
     """The cache of one batch with its bindings. It belongs to one call, so calls from several threads do not meet."""
 

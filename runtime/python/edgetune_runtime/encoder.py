@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from .adapter import Adapter
+from .heads import joined_heads
 from .layer import Layer
 from .manifest import Manifest
 from .results import Classification
@@ -66,8 +67,7 @@ class Encoder:
                 "attention_mask": np.concatenate([prefix_mask, prompt_mask, mask], axis=1),
                 "prompt_embeds": joined_prompts(adapters, prompt_mask.shape[1], graph.embedding_size, self._dtype),
                 **dict(zip(self._names, joined_pasts(pasts, prefix_mask.shape[1], graph.layers, self._dtype))),
-                "head.weight": np.concatenate([a.head_weight for a in heads]).astype(self._dtype, copy=False),
-                "head.bias": np.concatenate([a.head_bias for a in heads]).astype(self._dtype, copy=False),
+                **joined_heads(heads, graph.hidden_size, self._dtype, dense=graph.dense_heads),
             }
         )
         return [row[first_class[a] : first_class[a] + len(a.info.labels)] for row, a in zip(logits, adapters)]
@@ -113,11 +113,23 @@ def joined_pasts(
     return joined
 
 
-def classification_from(logits: np.ndarray, labels: tuple[str, ...], top_k: int | None = None) -> Classification:
-    """The probabilities of `labels` from logits [C]: softmax in float64."""
+def probabilities_of(logits: np.ndarray) -> np.ndarray:
+    """Softmax of [C] in float64."""
     wide = np.asarray(logits, np.float64)
     weights = np.exp(wide - wide.max())
-    probabilities = weights / weights.sum()
-    order = np.argsort(-probabilities, kind="stable")[:top_k].tolist()
+    return weights / weights.sum()
+
+
+def classification_from(logits: np.ndarray, labels: tuple[str, ...], top_k: int | None = None) -> Classification:
+    """The probabilities of `labels` from logits [C]."""
+    return classification_of(probabilities_of(logits), labels, top_k)
+
+
+def classification_of(
+    probabilities: np.ndarray, labels: tuple[str, ...], top_k: int | None = None, among_equals: np.ndarray | None = None
+) -> Classification:
+    """The labels in falling order of [C]; `among_equals` [C] orders those that are equal, then their place."""
+    keys = (-probabilities,) if among_equals is None else (-among_equals, -probabilities)
+    order = np.lexsort(keys)[:top_k].tolist()
     scores = {labels[i]: float(probabilities[i]) for i in order}
     return Classification(labels[order[0]], float(probabilities[order[0]]), scores)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import Any, Literal, cast
@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 from .adapter_metadata import AdapterMetadata, metadata_from
 from .checked import Fields
 from .encoder_decoder import EncoderDecoder, encoder_decoder_from
+from .ensemble import Ensemble, ensembles_from
 from .errors import BundleError
 from .layer import Layer, layers_from
 
@@ -37,7 +38,9 @@ class Graph:
     max_positions: int | None
     """The most positions, virtual tokens and text together; None: no limit."""
     pooling: str | None
-    """Encoders: `"mean"` or `"first"`."""
+    """Encoders: `"mean"`, `"first"` or `"start"`."""
+    dense_heads: bool = False
+    """Encoders, shared: whether heads may have a hidden layer."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class Manifest:
     files: Mapping[str, FileEntry]
     encoder_decoder: EncoderDecoder | None = None
     """Of that kind alone; `graph` is the decoder's then."""
+    ensembles: Mapping[str, Ensemble] = field(default_factory=dict)
+    """By name; adapters that answer together."""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -154,6 +159,7 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
         standalone=metadata_from(top.object("standalone")) if form == "standalone" else None,
         encoder_decoder=encoder_decoder_from(top.object("encoder_decoder")) if kind == "encoder-decoder" else None,
         files=MappingProxyType(files),
+        ensembles=ensembles_from(top, adapters),
     )
     _listed(graph.file, files, where)
     if manifest.encoder_decoder:
@@ -207,6 +213,7 @@ def _graph_from(graph: Fields) -> Graph:
         vocab_size=graph.positive("vocab_size"),
         max_positions=max_positions,
         pooling=graph.optional_text("pooling"),
+        dense_heads=graph.flag("dense_heads"),
     )
 
 

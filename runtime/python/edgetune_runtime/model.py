@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from .adapter import Adapter, read_adapter
-from .decoder import Decoder
+from .decoder import Decoder, step_logits
 from .encoder import Encoder, EncoderRow, classification_from
+from .ensemble import Ensemble, chosen_ensemble
+from .ensemble_classification import check_labels, joint_classifications
+from .ensemble_decoder import EnsembleDecoder
 from .errors import AdapterError, InputError, OptionError, TaskError
 from .generation import Request, generated_chunks, generation_from
 from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, adapters_for, place, rows_from
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from .options import GenerationOptions
 
 AdapterChoices = AdapterChoice | Sequence[AdapterChoice]
+EnsembleChoice = str | Sequence[str] | None
+"""The name of an ensemble of the bundle, or its members; None: each text has one adapter."""
 
 
 class Model:
@@ -71,6 +76,11 @@ class Model:
         return MappingProxyType({name: adapter.info for name, adapter in self._adapters.items()})
 
     @property
+    def ensembles(self) -> Mapping[str, Ensemble]:
+        """Adapters of one task that the bundle names together."""
+        return self.manifest.ensembles
+
+    @property
     def default_adapter(self) -> str | None:
         """The adapter of calls that name none; None: the bare base."""
         folded = self.manifest.standalone
@@ -100,40 +110,61 @@ class Model:
         return self._encoder
 
     @overload
-    def classify(self, texts: OneText, *, adapter: AdapterChoices = ..., top_k: int | None = ...) -> Classification: ...
+    def classify(
+        self, texts: OneText, *, adapter: AdapterChoices = ..., ensemble: EnsembleChoice = ...,
+        combine: str | None = ..., top_k: int | None = ...,
+    ) -> Classification: ...  # fmt: skip
     @overload
     def classify(
-        self, texts: ManyTexts, *, adapter: AdapterChoices = ..., top_k: int | None = ...
-    ) -> list[Classification]: ...
-    def classify(self, texts: Any, *, adapter: AdapterChoices = DEFAULT, top_k: int | None = None) -> Any:
+        self, texts: ManyTexts, *, adapter: AdapterChoices = ..., ensemble: EnsembleChoice = ...,
+        combine: str | None = ..., top_k: int | None = ...,
+    ) -> list[Classification]: ...  # fmt: skip
+    def classify(
+        self, texts: Any, *, adapter: AdapterChoices = DEFAULT, ensemble: EnsembleChoice = None,
+        combine: str | None = None, top_k: int | None = None,
+    ) -> Any:  # fmt: skip
         """A Classification of one text, a list of them of a list of texts.
 
         A text is a string, a (text, pair) tuple or token ids. A text that is too long loses its last tokens, with one
-        warning per model. `top_k` cuts `scores`. Raises TaskError, AdapterError, InputError, OptionError.
+        warning per model. `top_k` cuts `scores`. An `ensemble` reads each text with all its members, in one batch;
+        `combine` is its own, else "average": of probabilities, or "vote": of the members, by majority. Raises
+        TaskError, AdapterError, InputError, OptionError.
         """
         encoder = self.encoder
         if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
             raise OptionError(f"top_k: is {top_k!r}. Pass a whole number of at least 1, or None.")
         rows, is_one = rows_from(texts, pairs=True)
-        heads = [self._with_head(chosen) for chosen in self._chosen(adapter, len(rows))]
-        inputs = [self._texts.encoder_row(r, h, place(i, is_one)) for i, (r, h) in enumerate(zip(rows, heads))]
-        logits = encoder.class_logits(inputs)
-        results = [classification_from(x, head.info.labels, top_k) for x, head in zip(logits, heads)]
+        read = self._texts.encoder_row
+        if ensemble is not None:
+            team, members = self._team(ensemble, adapter, combine)
+            heads = [self._with_head(member) for member in members]
+            check_labels(heads)
+            inputs = [[read(r, h, place(i, is_one)) for h in heads] for i, r in enumerate(rows)]
+            results = joint_classifications(encoder, inputs, team.combine, top_k)
+        elif combine is not None:
+            raise OptionError("combine: is for an ensemble, and none is given. Pass ensemble as well.")
+        else:
+            heads = [self._with_head(chosen) for chosen in self._chosen(adapter, len(rows))]
+            logits = encoder.class_logits([read(r, h, place(i, is_one)) for i, (r, h) in enumerate(zip(rows, heads))])
+            results = [classification_from(x, head.info.labels, top_k) for x, head in zip(logits, heads)]
         return results[0] if is_one else results
 
     @overload
     def generate(
-        self, texts: OneText, *, adapter: AdapterChoices = ..., **options: Unpack[GenerationOptions]
-    ) -> Generation: ...
+        self, texts: OneText, *, adapter: AdapterChoices = ..., ensemble: EnsembleChoice = ...,
+        **options: Unpack[GenerationOptions],
+    ) -> Generation: ...  # fmt: skip
     @overload
     def generate(
-        self, texts: ManyTexts, *, adapter: AdapterChoices = ..., **options: Unpack[GenerationOptions]
-    ) -> list[Generation]: ...
+        self, texts: ManyTexts, *, adapter: AdapterChoices = ..., ensemble: EnsembleChoice = ...,
+        **options: Unpack[GenerationOptions],
+    ) -> list[Generation]: ...  # fmt: skip
     def generate(
         self,
         texts: Any,
         *,
         adapter: AdapterChoices = DEFAULT,
+        ensemble: EnsembleChoice = None,
         max_new_tokens: int | None = None,
         min_new_tokens: int = 0,
         temperature: float | None = None,
@@ -146,13 +177,15 @@ class Model:
 
         A text is a string or token ids. Options left at None are the task's own, else: 256 new tokens or as many as
         fit, temperature 0 (the most probable token), no limits, no stop strings, a fresh seed. Row r of a list draws
-        with seed + r. Raises ContextLengthError, TaskError, AdapterError, InputError, OptionError.
+        with seed + r. An `ensemble` writes each text together: every token is chosen from the mean of its members'
+        distributions; the task's options are its first member's. Raises ContextLengthError, TaskError, AdapterError,
+        InputError, OptionError.
         """
         started = time.perf_counter()
         options = Options(max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, stop)
-        requests, is_one = self._requests(texts, adapter, options)
+        decoder, requests, is_one = self._requests(texts, adapter, options, ensemble)
         chunks: list[list[Chunk]] = [[] for _ in requests]
-        for row, chunk in self._chunks(requests, started):
+        for row, chunk in self._chunks(decoder, requests, started):
             chunks[row].append(chunk)
         results = [generation_from(x) for x in chunks]
         return results[0] if is_one else results
@@ -162,6 +195,7 @@ class Model:
         text: OneText,
         *,
         adapter: AdapterChoice = DEFAULT,
+        ensemble: EnsembleChoice = None,
         max_new_tokens: int | None = None,
         min_new_tokens: int = 0,
         temperature: float | None = None,
@@ -173,10 +207,10 @@ class Model:
         """The chunks of one text as they come; options and errors as in `generate`, the errors at once."""
         started = time.perf_counter()
         options = Options(max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, stop)
-        requests, is_one = self._requests(text, adapter, options)
+        decoder, requests, is_one = self._requests(text, adapter, options, ensemble)
         if not is_one:
             raise InputError("stream takes one text, and this is a list. Use generate, or one stream per text.")
-        return (chunk for _, chunk in self._chunks(requests, started))
+        return (chunk for _, chunk in self._chunks(decoder, requests, started))
 
     def add_adapter(
         self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool = False
@@ -207,13 +241,7 @@ class Model:
     def step_logits(self, token_ids: Sequence[int] | np.ndarray, *, adapter: AdapterChoice = DEFAULT) -> np.ndarray:
         """The same logits [T, V] as of `logits`, token by token over the cache: as they arise while generating."""
         decoder, chosen = self.decoder, self._chosen(adapter, 1)[0]
-        ids = self._texts.whole_row(token_ids, chosen, "the text")
-        logits, state = decoder.prefill([ids[:1]], [chosen], len(ids))
-        rows = [logits[0].copy()]
-        for i in range(1, len(ids)):
-            logits, state = decoder.step(ids[i : i + 1], state)
-            rows.append(logits[0].copy())
-        return np.stack(rows)
+        return step_logits(decoder, self._texts.whole_row(token_ids, chosen, "the text"), chosen)
 
     def completion_logits(
         self,
@@ -242,16 +270,24 @@ class Model:
         """What the engines take for an adapter of this name; raises AdapterError if it is not here."""
         return self._chosen(name, 1)[0]
 
-    def _requests(self, texts: Any, adapter: Any, options: Options) -> tuple[list[Request], bool]:
-        self.decoder  # noqa: B018  an encoder is refused before its texts are looked at
+    def _requests(
+        self, texts: Any, adapter: Any, options: Options, ensemble: EnsembleChoice
+    ) -> tuple[Decoder | PairDecoder, list[Request], bool]:
+        decoder = self.decoder  # an encoder is refused before its texts are looked at
         options = checked_options(options)
         rows, is_one = rows_from(texts, pairs=False)
-        chosen = self._chosen(adapter, len(rows))
+        if ensemble is not None:
+            members = self._team(ensemble, adapter)[1]
+            decoder, chosen = EnsembleDecoder(decoder, members), [tuple(members)] * len(rows)
+        else:
+            chosen = [(x,) for x in self._chosen(adapter, len(rows))]
         read = self._texts.request
-        return [read(r, c, options, i, place(i, is_one)) for i, (r, c) in enumerate(zip(rows, chosen))], is_one
+        return decoder, [read(r, c, options, i, place(i, is_one)) for i, (r, c) in enumerate(zip(rows, chosen))], is_one
 
-    def _chunks(self, requests: Sequence[Request], started: float) -> Iterator[tuple[int, Chunk]]:
-        return generated_chunks(self.decoder, self.target_tokenizer, self.eos_token_ids, requests, started)
+    def _chunks(
+        self, decoder: Decoder | PairDecoder, requests: Sequence[Request], started: float
+    ) -> Iterator[tuple[int, Chunk]]:
+        return generated_chunks(decoder, self.target_tokenizer, self.eos_token_ids, requests, started)
 
     def _chosen(self, choice: Any, count: int) -> list[Adapter | None]:
         """One adapter per row; raises AdapterError for names that are not here."""
@@ -265,6 +301,12 @@ class Model:
             if name is not None and name not in adapters:
                 raise AdapterError(f"no adapter {name!r} here. Known: {known(adapters)}. Add one with add_adapter.")
         return [None if name is None else adapters[name] for name in names]
+
+    def _team(self, choice: Any, adapter: Any, combine: str | None = None) -> tuple[Ensemble, list[Adapter | None]]:
+        if not isinstance(adapter, Default):
+            raise OptionError("adapter and ensemble: both are given. Pass one of them.")
+        team = chosen_ensemble(choice, self.manifest.ensembles, combine)
+        return team, self._chosen(team.adapters, len(team.adapters))
 
     def _with_head(self, adapter: Adapter | None) -> Adapter:
         if adapter is None:

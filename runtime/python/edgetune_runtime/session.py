@@ -72,6 +72,8 @@ def check_graph(session: ort.InferenceSession, manifest: Manifest, path: Path) -
         outputs += present_names(layers)
     elif manifest.form == "shared":
         inputs += ["prompt_embeds", *past_names(layers), "head.weight", "head.bias"]
+        if manifest.graph.dense_heads:
+            inputs += ["head.dense.weight", "head.dense.bias", "head.dense.activation"]
     check_ends(session, inputs, outputs, path)
 
 

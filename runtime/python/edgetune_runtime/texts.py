@@ -59,13 +59,19 @@ class Texts:
             )
         return ids
 
-    def request(self, row: Row, adapter: Adapter | None, options: Options, index: int, where: str) -> Request:
-        """The row with its options; raises ContextLengthError where it and its new tokens do not fit."""
+    def request(
+        self, row: Row, adapters: Sequence[Adapter | None], options: Options, index: int, where: str
+    ) -> Request:
+        """The row with its options; raises ContextLengthError where it and its new tokens do not fit.
+
+        `adapters` are one, or an ensemble's members: the longest must fit, and the task's options are the first's.
+        """
         ids = row if isinstance(row, np.ndarray) else self._tokenizer.encode(row)
         ids = self._not_empty(checked_token_ids(ids, self._vocab_size, where), where)
+        adapter = adapters[0]
         if self._pair:
             return self._pair_request(ids, adapter, options, index, where)
-        used = len(ids) + (adapter.info.virtual_tokens if adapter else 0)
+        used = len(ids) + max(x.info.virtual_tokens if x else 0 for x in adapters)
         defaults = adapter.metadata.generation if adapter else BARE
         return Request(ids, adapter, resolved(options, defaults, index, used, self._limit, where))
 

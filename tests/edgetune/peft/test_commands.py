@@ -65,14 +65,14 @@ def test_force_does_not_replace_a_folder_that_is_no_adapter(made, tmp_path, caps
     assert "not replaced even with --force" in failed(capsys, "import-peft", folder, "--out", tmp_path, "--force")
 
 
-def test_a_classifier_is_refused_before_its_base_is_loaded(made, tmp_path, capsys):
+def test_a_linear_head_is_refused_before_its_base_is_loaded(made, tmp_path, capsys):
     ours = tmp_path / "ours"
     main(["import-peft", str(made("llama", "prompt")[1]), "--out", str(ours)])
     capsys.readouterr()
     told = json.loads((ours / "adapter.json").read_text())
     (ours / "adapter.json").write_text(json.dumps({**told, "task": "classify", "base_name": "not/there"}))
     message = failed(capsys, "export-peft", ours, "--out", tmp_path / "theirs")
-    assert message.startswith("edgetune: PEFT cannot express this adapter: its task is classify")
+    assert message.startswith("edgetune: PEFT cannot express this adapter: its head is linear")
 
 
 def test_both_work_where_peft_is_not_installed(made, tmp_path, monkeypatch):

@@ -95,7 +95,7 @@ def changed(adapter, **values):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (dict(task="classify", labels=("a", "b")), "its task is classify, with a linear head over"),
+        (dict(task="classify", labels=("a", "b")), "its head is linear"),
         (dict(method="prompt+prefix"), r"not 'prompt\+prefix' of past_key_values.0.key"),
         (dict(positions="from_zero"), "its positions are 'from_zero', PEFT's 'after_virtual'"),
     ],
