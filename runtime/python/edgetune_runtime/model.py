@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,14 +12,15 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from .adapter import Adapter, read_adapter
+from .adapter_set import AdapterSet
 from .decoder import Decoder, step_logits
 from .encoder import Encoder, EncoderRow, classification_from
-from .ensemble import Ensemble, chosen_ensemble
+from .ensemble import Ensemble
 from .ensemble_classification import check_labels, joint_classifications
 from .ensemble_decoder import EnsembleDecoder
 from .errors import AdapterError, InputError, OptionError, TaskError
 from .generation import Request, generated_chunks, generation_from
-from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, adapters_for, place, rows_from
+from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, place, rows_from
 from .manifest import Manifest
 from .options import Options, checked_options
 from .pair_decoder import PairDecoder
@@ -56,9 +56,7 @@ class Model:
         """Of what is generated: `tokenizer`, but for encoder–decoders that write in a vocabulary of their own."""
         self._encoder, self._decoder = encoder, decoder
         self._texts = Texts(manifest, tokenizer)
-        self._adapters = dict(adapters)
-        """Replaced as a whole, never changed, so that a running call keeps the adapters it began with."""
-        self._lock = threading.Lock()
+        self._adapters = AdapterSet(manifest, adapters)
 
     @property
     def kind(self) -> str:
@@ -73,7 +71,7 @@ class Model:
     @property
     def adapters(self) -> Mapping[str, AdapterInfo]:
         """The tasks that this model can do, by name, in the bundle's order."""
-        return MappingProxyType({name: adapter.info for name, adapter in self._adapters.items()})
+        return MappingProxyType({name: adapter.info for name, adapter in self._adapters.by_name.items()})
 
     @property
     def ensembles(self) -> Mapping[str, Ensemble]:
@@ -83,8 +81,7 @@ class Model:
     @property
     def default_adapter(self) -> str | None:
         """The adapter of calls that name none; None: the bare base."""
-        folded = self.manifest.standalone
-        return folded.name if folded else self.manifest.default_adapter
+        return self._adapters.default
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
@@ -136,15 +133,15 @@ class Model:
         rows, is_one = rows_from(texts, pairs=True)
         read = self._texts.encoder_row
         if ensemble is not None:
-            team, members = self._team(ensemble, adapter, combine)
-            heads = [self._with_head(member) for member in members]
+            team = self._adapters.team(ensemble, adapter, combine)
+            heads = self._adapters.with_heads(team.adapters, len(team.adapters))
             check_labels(heads)
             inputs = [[read(r, h, place(i, is_one)) for h in heads] for i, r in enumerate(rows)]
             results = joint_classifications(encoder, inputs, team.combine, top_k)
         elif combine is not None:
             raise OptionError("combine: is for an ensemble, and none is given. Pass ensemble as well.")
         else:
-            heads = [self._with_head(chosen) for chosen in self._chosen(adapter, len(rows))]
+            heads = self._adapters.with_heads(adapter, len(rows))
             logits = encoder.class_logits([read(r, h, place(i, is_one)) for i, (r, h) in enumerate(zip(rows, heads))])
             results = [classification_from(x, head.info.labels, top_k) for x, head in zip(logits, heads)]
         return results[0] if is_one else results
@@ -223,24 +220,19 @@ class Model:
         if self.manifest.standalone:
             raise AdapterError("a standalone bundle has its adapter folded in and takes no other. Use a shared bundle.")
         added = read_adapter(Path(path), self.manifest, name)
-        with self._lock:
-            if added.info.name in self._adapters and not replace:
-                raise AdapterError(
-                    f"an adapter {added.info.name!r} is here already. Pass another name, or replace=True."
-                )
-            self._adapters = {**self._adapters, added.info.name: added}
+        self._adapters.add(added, replace=replace)
         return added.info
 
     def logits(
         self, token_ids: Sequence[int] | np.ndarray, *, adapter: AdapterChoice = DEFAULT, keep: int = 0
     ) -> np.ndarray:
         """Logits [keep, V] of the last `keep` positions of one text [T], [T, V] for 0; float32, decoders."""
-        decoder, chosen = self.decoder, self._chosen(adapter, 1)[0]
+        decoder, chosen = self.decoder, self._adapters.one(adapter)
         return decoder.logits(self._texts.whole_row(token_ids, chosen, "the text"), chosen, keep)
 
     def step_logits(self, token_ids: Sequence[int] | np.ndarray, *, adapter: AdapterChoice = DEFAULT) -> np.ndarray:
         """The same logits [T, V] as of `logits`, token by token over the cache: as they arise while generating."""
-        decoder, chosen = self.decoder, self._chosen(adapter, 1)[0]
+        decoder, chosen = self.decoder, self._adapters.one(adapter)
         return step_logits(decoder, self._texts.whole_row(token_ids, chosen, "the text"), chosen)
 
     def completion_logits(
@@ -251,7 +243,7 @@ class Model:
         adapter: AdapterChoice = DEFAULT,
     ) -> np.ndarray:
         """Logits [U, V] of the tokens of a completion [U] of one text [T]; float32, generators of both kinds."""
-        decoder, chosen = self.decoder, self._chosen(adapter, 1)[0]
+        decoder, chosen = self.decoder, self._adapters.one(adapter)
         if isinstance(decoder, PairDecoder):
             ids = self._texts.pair_row(token_ids, chosen, "the text")
             return decoder.completion_logits(ids, np.asarray(completion), chosen)
@@ -262,13 +254,13 @@ class Model:
         self, token_ids_rows: Sequence[Sequence[int] | np.ndarray], adapter: str | Default = DEFAULT
     ) -> np.ndarray:
         """Logits [B, C] of texts given as token ids, B of [T]; float32, encoders. Nothing is cut."""
-        encoder, head = self.encoder, self._with_head(self._chosen(adapter, 1)[0])
+        encoder, head = self.encoder, self._adapters.with_heads(adapter, 1)[0]
         rows = [EncoderRow(self._texts.whole_row(ids, head, place(i)), head) for i, ids in enumerate(token_ids_rows)]
         return np.stack(encoder.class_logits(rows)) if rows else np.empty((0, len(head.info.labels)), np.float32)
 
     def adapter_named(self, name: str | None) -> Adapter | None:
         """What the engines take for an adapter of this name; raises AdapterError if it is not here."""
-        return self._chosen(name, 1)[0]
+        return self._adapters.one(name)
 
     def _requests(
         self, texts: Any, adapter: Any, options: Options, ensemble: EnsembleChoice
@@ -277,10 +269,11 @@ class Model:
         options = checked_options(options)
         rows, is_one = rows_from(texts, pairs=False)
         if ensemble is not None:
-            members = self._team(ensemble, adapter)[1]
+            team = self._adapters.team(ensemble, adapter)
+            members = self._adapters.chosen(team.adapters, len(team.adapters))
             decoder, chosen = EnsembleDecoder(decoder, members), [tuple(members)] * len(rows)
         else:
-            chosen = [(x,) for x in self._chosen(adapter, len(rows))]
+            chosen = [(x,) for x in self._adapters.chosen(adapter, len(rows))]
         read = self._texts.request
         return decoder, [read(r, c, options, i, place(i, is_one)) for i, (r, c) in enumerate(zip(rows, chosen))], is_one
 
@@ -288,34 +281,3 @@ class Model:
         self, decoder: Decoder | PairDecoder, requests: Sequence[Request], started: float
     ) -> Iterator[tuple[int, Chunk]]:
         return generated_chunks(decoder, self.target_tokenizer, self.eos_token_ids, requests, started)
-
-    def _chosen(self, choice: Any, count: int) -> list[Adapter | None]:
-        """One adapter per row; raises AdapterError for names that are not here."""
-        adapters = self._adapters
-        names = [self.default_adapter if isinstance(x, Default) else x for x in adapters_for(choice, count)]
-        for name in names:
-            if name is None and self.manifest.standalone:
-                raise AdapterError(
-                    "a standalone bundle has its adapter folded in: it has no bare base. Leave adapter out."
-                )
-            if name is not None and name not in adapters:
-                raise AdapterError(f"no adapter {name!r} here. Known: {known(adapters)}. Add one with add_adapter.")
-        return [None if name is None else adapters[name] for name in names]
-
-    def _team(self, choice: Any, adapter: Any, combine: str | None = None) -> tuple[Ensemble, list[Adapter | None]]:
-        if not isinstance(adapter, Default):
-            raise OptionError("adapter and ensemble: both are given. Pass one of them.")
-        team = chosen_ensemble(choice, self.manifest.ensembles, combine)
-        return team, self._chosen(team.adapters, len(team.adapters))
-
-    def _with_head(self, adapter: Adapter | None) -> Adapter:
-        if adapter is None:
-            raise AdapterError(
-                f"classifying needs an adapter: the base alone has no labels. Known: {known(self._adapters)}."
-            )
-        return adapter
-
-
-def known(adapters: Mapping[str, Adapter]) -> str:
-    """The names, for a message."""
-    return ", ".join(map(repr, adapters)) or "none"
