@@ -1,6 +1,7 @@
-"""What edgetune is held against: Hugging Face PEFT and full fine-tuning, trained as their users train them.
+"""What edgetune is held against: Hugging Face PEFT and full fine-tuning.
 
-AdamW, 50 steps of warm-up, linear decay, batches in random order padded to their longest row, as in PEFT's examples.
+AdamW, 50 steps of warm-up, linear decay, as in PEFT's examples; for accuracy all see the very batches that edgetune's
+training draws with the same seed, so that nothing but the method differs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
+
+from edgetune.training.batches import Batch, by_length, shuffled
+from edgetune.training.examples import Example
 
 WARMUP = 50
 VIRTUAL_TOKENS = 20
@@ -58,29 +62,28 @@ def trained_peer(
         optimizer, lambda s: min(1.0, (s + 1) / WARMUP) * min(1.0, (steps - s) / max(1, steps - WARMUP))
     )
 
-    def encoded(rows: list) -> tuple[Any, torch.Tensor]:
-        inputs = tokenizer(
-            [text for text, _ in rows], padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
-        )
-        return inputs, torch.tensor([names.index(label) for _, label in rows])
+    def examples(rows: list) -> list[Example]:
+        ids = tokenizer([text for text, _ in rows], truncation=True, max_length=MAX_LENGTH).input_ids
+        return [Example(x, label=names.index(label)) for x, (_, label) in zip(ids, rows)]
 
-    order = drawn(len(train), batch, random.Random(seed))
+    def logits(part: Batch) -> torch.Tensor:
+        return made(input_ids=part.input_ids, attention_mask=part.mask).logits
+
+    batches = shuffled(examples(train), batch, tokenizer.pad_token_id, random.Random(seed))
     made.train()
     start = time.perf_counter()
     for _ in range(steps):
-        inputs, targets = encoded([train[i] for i in next(order)])
+        part = next(batches)
         optimizer.zero_grad()
-        cross_entropy(made(**inputs).logits, targets).backward()
+        cross_entropy(logits(part), part.labels).backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         schedule.step()
     seconds = time.perf_counter() - start
     made.eval()
-    right = 0
     with torch.no_grad():
-        for i in range(0, len(test), 64):
-            inputs, targets = encoded(test[i : i + 64])
-            right += int((made(**inputs).logits.argmax(-1) == targets).sum())
+        held_out = [part for _, part in by_length(examples(test), 64, tokenizer.pad_token_id)]
+        right = sum(int((logits(part).argmax(-1) == part.labels).sum()) for part in held_out)
     return Trained(right / len(test), sum(p.numel() for p in learned), steps * batch / seconds)
 
 
