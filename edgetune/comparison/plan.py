@@ -36,10 +36,11 @@ class Variant:
 
     @property
     def described(self) -> str:
-        """`prefix, 20 tokens, init text`."""
-        count = self.config.virtual_tokens
+        """`prefix, 20 tokens, init text`; a prefix that differs by layer has its lengths among what differs."""
+        count, lengths = self.config.virtual_tokens, self.config.prefix_lengths
+        tokens = [] if lengths and not self.config.has_prompt else [f"{count} token{'s' * (count != 1)}"]
         others = [f"{name.replace('_', ' ')} {value}" for name, value in self.differs.items()]
-        return ", ".join([self.config.method, f"{count} token{'s' * (count != 1)}", *others])
+        return ", ".join([self.config.method, *tokens, *others])
 
 
 @dataclass(frozen=True)
