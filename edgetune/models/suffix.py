@@ -36,7 +36,7 @@ def with_suffix(
 
 
 def with_suffix_vectors(
-    table: Callable[[Tensor], Tensor], input_ids: Int[Tensor, "B T"], suffix: Float[Tensor, "B Q E"], vocab_size: int
+    table: Callable[[Tensor], Tensor], input_ids: Int[Tensor, "B T"], suffix: Float[Tensor, "R Q E"], vocab_size: int
 ) -> Float[Tensor, "B T E"]:
     """The table's vectors, and where an id is V + q the row's q-th of the suffix; `suffix` has a row or one for all."""
     (rows, count, width), is_suffix = suffix.shape, input_ids >= vocab_size
