@@ -110,8 +110,9 @@ def variant_of(config: TrainConfig, change: Mapping[str, Any]) -> Variant:
     }
     parts = [changed.method, str(changed.virtual_tokens)]
     for name, value in differs.items():
-        # a word says what it is about, a number does not
-        parts += [str(value)] if isinstance(value, str) else [SHORT.get(name, name), str(value)]
+        # a word says what it is about, numbers do not
+        is_word = isinstance(value, str) and any(map(str.isalpha, value))
+        parts += [value] if is_word else [SHORT.get(name, name), str(value)]
     return Variant(re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))[:100], changed, differs)
 
 
