@@ -12,8 +12,9 @@ from edgetune.models.virtual import Virtual
 class Prompt(torch.nn.Module):
     """`[P, H]` vectors, the first `before` of them in front of the text, the others behind it; by default all in front.
 
-    Vectors behind the text are the suffix prompt of google-research/prompt-tuning (`suffix_prompt`), and P-tuning's
-    templates have them on both sides (Liu et al. 2021, section 3.1).
+    Vectors behind a text are the `suffix_prompt` of google-research/prompt-tuning; between prompt and completion of a
+    generator they are an infix (Li & Liang 2021, section 7.3). P-tuning's templates have some on both sides (Liu et al.
+    2021).
     """
 
     def __init__(self, start: Float[Tensor, "P H"], before: int | None = None) -> None:

@@ -58,7 +58,7 @@ def starting_soft(
 ) -> Soft:
     """The method's virtual tokens at their start; the same generator state gives the same values.
 
-    `source` are those of another adapter, for the start `adapter` (Vu et al. 2022, section 3).
+    `source` are those of another adapter, for the start `adapter` (Vu et al. 2022).
 
     Raises:
         ConfigError: options that exclude each other.

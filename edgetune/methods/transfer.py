@@ -1,4 +1,4 @@
-"""Virtual tokens that start from those of another adapter: soft prompt transfer (SPoT, Vu et al. 2022, section 3)."""
+"""Virtual tokens that start from those of another adapter: soft prompt transfer (SPoT, Vu et al. 2022)."""
 
 from __future__ import annotations
 
