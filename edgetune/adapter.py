@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -14,7 +15,8 @@ from torch import Tensor
 from edgetune.config import POOLINGS, Pooling, Task
 from edgetune.errors import AdapterError, BaseMismatchError
 from edgetune.methods.head import ACTIVATIONS, MlpHead, head_from
-from edgetune.methods.places import named_layers, placed_layers
+from edgetune.methods.joined import Joined, Soft
+from edgetune.methods.places import is_shared, layer_tensors, named_layers, placed_layers
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
@@ -35,9 +37,11 @@ class Adapter:
     """One tuned task.
 
     Attributes:
-        tensors: `prompt_embeds [P, E]`, or `past_key_values.{l}.key` and `.value` `[K, P, D]` of every layer, named by
-            their places for an encoder–decoder; for a classifier also `head.weight [C, H]` and `head.bias [C]`; with a
-            hidden layer `head.weight [C, F]`, `head.dense.weight [F, H]` and `head.dense.bias [F]`.
+        virtual_tokens: all positions that are taken, in front of the text and behind it.
+        tensors: `prompt_embeds [P, E]`, behind the text `suffix_embeds [Q, E]`; `past_key_values.{l}.key` and `.value`
+            `[K, P_l, D]` of every layer, or `.key_value` that is both, named by their places for an encoder–decoder;
+            for a classifier also `head.weight [C, H]` and `head.bias [C]`; with a hidden layer `head.weight [C, F]`,
+            `head.dense.weight [F, H]` and `head.dense.bias [F]`.
         activation: what follows the head's hidden layer, where it has one.
         tokens: the ids that the task gives a meaning: `eos`, those that end a completion.
         generation: defaults of the task on the device, such as `max_new_tokens` and `stop`.
@@ -129,10 +133,11 @@ def adapter_from(
     """What is worth keeping of a tuned model; the base is named, not stored."""
     tensors: dict[str, Tensor] = {}
     virtual = tuned.virtual()
-    if virtual.prompt is not None:
-        tensors["prompt_embeds"] = virtual.prompt[0]
-    for name, (key, value) in named_layers(tuned.base, virtual):
-        tensors[f"{name}.key"], tensors[f"{name}.value"] = key[0], value[0]
+    for name, vectors in (("prompt_embeds", virtual.prompt), ("suffix_embeds", virtual.suffix)):
+        if vectors is not None:
+            tensors[name] = vectors[0]
+    for name, layer in named_layers(tuned.base, virtual):
+        tensors |= {part: x[0] for part, x in layer_tensors(name, layer).items()}
     if tuned.head is not None:
         tensors.update({f"head.{name}": x for name, x in tuned.head.named_parameters()})
     base = tuned.base
@@ -164,10 +169,17 @@ def tuned_from(base: Base, adapter: Adapter) -> Tuned:
             f"this base is {base.name!r} ({base.fingerprint}); give the base it was tuned on, or tune it anew"
         )
     tensors = adapter.tensors
-    if "prompt_embeds" in tensors:
-        soft: Prompt | Prefix = Prompt(tensors["prompt_embeds"])
-    else:
-        placed = placed_layers(base, tensors)
+    return Tuned(base, soft_from(base, tensors), head_from(tensors, adapter.activation), adapter.pooling).eval()
+
+
+def soft_from(base: Base, tensors: dict[str, Tensor]) -> Soft | None:
+    """The virtual tokens that an adapter's tensors hold, if any."""
+    prompt = prefix = None
+    vectors = [tensors[name] for name in ("prompt_embeds", "suffix_embeds") if name in tensors]
+    if vectors:
+        prompt = Prompt(torch.cat(vectors), len(tensors.get("prompt_embeds", ())))
+    if placed := placed_layers(base, tensors):
         layers = [layer for of_place in placed.values() for layer in of_place]
-        soft = Prefix(layers, {place: len(of_place) for place, of_place in placed.items()})
-    return Tuned(base, soft, head_from(tensors, adapter.activation), adapter.pooling).eval()
+        counts = {place: len(of_place) for place, of_place in placed.items()}
+        prefix = Prefix(layers, counts, shared=is_shared(tensors))
+    return Joined(prompt, prefix) if prompt and prefix else prompt or prefix

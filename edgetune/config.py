@@ -16,18 +16,22 @@ else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 Task = Literal["classify", "generate"]
-Method = Literal["prompt", "prefix"]
+Method = Literal["prompt", "prefix", "prompt+prefix"]
+PromptPosition = Literal["before", "after", "both"]
+PrefixShare = Literal["none", "kv"]
 Pooling = Literal["mean", "first", "start"]
 Head = Literal["linear", "mlp"]
 Precision = Literal["fp32", "bf16"]
 
-Init = Literal["vocab", "random", "text", "labels"]
+Init = Literal["vocab", "random", "text", "labels", "adapter"]
 Reparameterisation = Literal["none", "mlp", "lstm"]
 
 INITS: tuple[str, ...] = get_args(Init)
 REPARAMETERISATIONS: tuple[str, ...] = get_args(Reparameterisation)
 PLACES = ("encoder", "decoder", "cross")
 METHODS: tuple[Method, ...] = get_args(Method)
+PROMPT_POSITIONS: tuple[str, ...] = get_args(PromptPosition)
+PREFIX_SHARES: tuple[str, ...] = get_args(PrefixShare)
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 HEADS: tuple[str, ...] = get_args(Head)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -37,8 +41,11 @@ LEARNING_RATES = {
     ("classify", "prefix"): 1e-2,
     ("generate", "prompt"): 1e-1,
     ("generate", "prefix"): 5e-2,
+    ("classify", "prompt+prefix"): 1e-2,
+    ("generate", "prompt+prefix"): 5e-2,
 }
-"""By task and method, where none is given: chosen on banking77 and E2E (benchmarks/banking77.py, benchmarks/e2e.py)."""
+"""By task and method, where none is given: chosen on banking77 and E2E (benchmarks/banking77.py, benchmarks/e2e.py);
+both together take the prefix's, the smaller."""
 
 
 def option(default: Any, meaning: str, **extra: Any) -> Any:
@@ -54,9 +61,20 @@ class TrainConfig:
     eval_data: str | None = option(None, "Rows to evaluate on; the best checkpoint on them is kept.")
     task: Task = option("classify", "What to tune for.")
     method: Method = option("prefix", "What to learn.", choices=METHODS)
-    virtual_tokens: int = option(20, "P, the virtual tokens to learn.", minimum=1)
+    virtual_tokens: int = option(20, "P, the virtual tokens to learn; of prompt+prefix each has as many.", minimum=1)
+    prompt_position: PromptPosition = option(
+        "before", "Where a prompt stands: before the text, after it, or half and half.", choices=PROMPT_POSITIONS
+    )
+    prefix_layers: str = option("all", "Layers that have a prefix: all, first:N, last:N, or their numbers, e.g. 0,2,5.")
+    prefix_lengths: str | None = option(
+        None, "A prefix's length in each layer, in place of --virtual-tokens; 0 is none, e.g. 10,10,0,20."
+    )
+    prefix_share: PrefixShare = option(
+        "none", "kv: a prefix's keys are its values too, half the parameters.", choices=PREFIX_SHARES
+    )
     init: Init = option("vocab", "What virtual tokens start from.", choices=INITS)
     init_text: str | None = option(None, "The text of --init text.")
+    init_adapter: str | None = option(None, "The adapter's folder of --init adapter, tuned on the same base.")
     reparameterise: Reparameterisation = option("none", "A network to tune through.", choices=REPARAMETERISATIONS)
     reparameterise_size: int = option(128, "Width of that network.", minimum=1)
     prefix_places: str | None = option(
@@ -98,6 +116,14 @@ class TrainConfig:
             check_value(f.name, getattr(self, f.name), str(f.type), f.metadata)
         if not self.places or set(self.places) - set(PLACES):
             raise ConfigError(f"prefix_places is {self.prefix_places!r}; give one or more of {','.join(PLACES)}")
+
+    @property
+    def has_prompt(self) -> bool:
+        return self.method != "prefix"
+
+    @property
+    def has_prefix(self) -> bool:
+        return self.method != "prompt"
 
     @property
     def places(self) -> tuple[str, ...]:

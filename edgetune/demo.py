@@ -11,7 +11,7 @@ from edgetune_export.bundle import export_bundle
 from rich.console import Console
 
 from edgetune.adapter import Adapter
-from edgetune.config import METHODS, TrainConfig
+from edgetune.config import Method, TrainConfig
 from edgetune.data.demo import HELD_OUT, TRAIN, embedded_model
 from edgetune.data.rows import read_rows
 from edgetune.evaluation.bundle import evaluate_bundle
@@ -22,6 +22,7 @@ from edgetune.reports.training import training_report
 from edgetune.training.loop import Outcome
 from edgetune.training.result import train_into
 
+METHODS: tuple[Method, ...] = ("prompt", "prefix")
 EXAMPLES = (
     "wake me up at half past six tomorrow",
     "it's way too dark in here",

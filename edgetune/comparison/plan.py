@@ -36,10 +36,11 @@ class Variant:
 
     @property
     def described(self) -> str:
-        """`prefix, 20 tokens, init text`."""
-        count = self.config.virtual_tokens
+        """`prefix, 20 tokens, init text`; a prefix that differs by layer has its lengths among what differs."""
+        count, lengths = self.config.virtual_tokens, self.config.prefix_lengths
+        tokens = [] if lengths and not self.config.has_prompt else [f"{count} token{'s' * (count != 1)}"]
         others = [f"{name.replace('_', ' ')} {value}" for name, value in self.differs.items()]
-        return ", ".join([self.config.method, f"{count} token{'s' * (count != 1)}", *others])
+        return ", ".join([self.config.method, *tokens, *others])
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ def variant_of(config: TrainConfig, change: Mapping[str, Any]) -> Variant:
     }
     parts = [changed.method, str(changed.virtual_tokens)]
     for name, value in differs.items():
-        # a word says what it is about, a number does not
-        parts += [str(value)] if isinstance(value, str) else [SHORT.get(name, name), str(value)]
+        # a word says what it is about, numbers do not
+        is_word = isinstance(value, str) and any(map(str.isalpha, value))
+        parts += [value] if is_word else [SHORT.get(name, name), str(value)]
     return Variant(re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))[:100], changed, differs)
 
 

@@ -12,6 +12,7 @@ from edgetune.adapter import Adapter
 from edgetune.comparison.plan import Plan, Run, Variant
 from edgetune.data.rows import Conversation
 from edgetune.errors import DataError
+from edgetune.methods.lengths import positions_taken, suffix_length
 from edgetune.models.base import Base
 from edgetune.training.examples import text_limit
 from edgetune.training.loop import Outcome, Progress
@@ -65,9 +66,10 @@ def refuse_what_cannot_run(plan: Plan, base: Base, sets: Sets) -> None:
     """What any of the runs would refuse, before the first."""
     for variant in plan.variants:
         untrained(base, variant.config, sets.labels)
-    longest = max((variant.config for variant in plan.variants), key=lambda config: config.virtual_tokens)
+    taken = max(positions_taken(base, variant.config) for variant in plan.variants)
+    suffix = max(suffix_length(variant.config) for variant in plan.variants)
     for rows in (sets.train, sets.held_out):
-        examples_of(base, rows, text_limit(base, longest.virtual_tokens, longest.max_length))
+        examples_of(base, rows, text_limit(base, taken, plan.config.max_length), suffix)
 
 
 def trained_run(run: Run, base: Base, watch: Watch) -> Trained:

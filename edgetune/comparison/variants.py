@@ -11,6 +11,9 @@ from edgetune.comparison.plan import SHARED
 from edgetune.config import METHODS, TrainConfig
 from edgetune.errors import ConfigError
 
+LISTS = frozenset({"prefix_layers", "prefix_lengths", "prefix_places"})
+"""Options whose value may have commas."""
+
 
 def changes_asked(lists: Mapping[str, str | None], variants: Sequence[str]) -> list[dict[str, Any]]:
     """What each variant changes: `lists` by option, `"10,20"`, in every combination; or what `variants` name.
@@ -53,7 +56,7 @@ def change_named(text: str) -> dict[str, Any]:
         raise ConfigError(f"variant {text!r} begins with no method; write {' or '.join(METHODS)}, then OPTION=VALUE")
     kinds = {f.name: str(f.type) for f in fields(TrainConfig) if f.name not in {"method", *SHARED}}
     change: dict[str, Any] = {"method": method}
-    for part in rest:
+    for part in with_lists(rest):
         name, _, value = (x.strip() for x in part.partition("="))
         name = name.replace("-", "_")
         if name in SHARED:
@@ -64,6 +67,18 @@ def change_named(text: str) -> dict[str, Any]:
             raise ConfigError(f"variant {text!r}: {part!r} is not OPTION=VALUE with an option of {', '.join(kinds)}")
         change[name] = value_of(value, kinds[name])
     return change
+
+
+def with_lists(parts: Sequence[str]) -> list[str]:
+    """`["prefix_layers=0", "2", "seed=1"]` → `["prefix_layers=0,2", "seed=1"]`: some options are lists themselves."""
+    whole: list[str] = []
+    for part in parts:
+        name = whole[-1].partition("=")[0].strip().replace("-", "_") if whole else ""
+        if "=" not in part and name in LISTS:
+            whole[-1] += f",{part}"
+        else:
+            whole.append(part)
+    return whole
 
 
 def value_of(text: str, kind: str) -> Any:

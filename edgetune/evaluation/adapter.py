@@ -30,6 +30,10 @@ def evaluate_adapter(
         rows = read_rows(data, task="classify", columns=columns)
         examples = class_examples(base, rows, label_ids(rows, adapter.labels, data), limit)
     else:
-        examples_of = pair_examples if base.places else generation_examples
-        examples = examples_of(base, read_rows(data, task="generate", columns=columns), limit, str(data))
+        rows = read_rows(data, task="generate", columns=columns)
+        if base.places:
+            examples = pair_examples(base, rows, limit, str(data))
+        else:
+            suffix = tuned.virtual().suffix_length
+            examples = generation_examples(base, rows, limit, str(data), suffix)
     return with_perplexity({"rows": len(examples), **measured(tuned, examples)}, adapter.task)

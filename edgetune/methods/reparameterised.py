@@ -43,21 +43,22 @@ class Reparameterised(torch.nn.Module):
 
 
 def flat(soft: Prompt | Prefix) -> Float[Tensor, "P width"]:
-    """All values of each virtual token in one row: H of a prompt, 2·K·D of each layer of a prefix."""
+    """All values of each virtual token in one row: H of a prompt, K·D of each part of a prefix.
+
+    Of layers that are shorter than the longest the first rows are 0.
+    """
     if isinstance(soft, Prompt):
         return soft.embeds
-    parts = [x for pair in zip(soft.keys, soft.values) for x in pair]
-    return torch.cat([x.permute(1, 0, 2).flatten(1) for x in parts], dim=1)
+    rows = [torch.nn.functional.pad(x, (0, 0, soft.length - x.shape[1], 0)) for x in soft.parts]
+    return torch.cat([x.permute(1, 0, 2).flatten(1) for x in rows], dim=1)
 
 
 def shaped_like(soft: Prompt | Prefix, rows: Float[Tensor, "P width"]) -> Virtual:
     """The inverse of `flat`."""
     if isinstance(soft, Prompt):
-        return Virtual(prompt=rows[None])
-    parts = [x for pair in zip(soft.keys, soft.values) for x in pair]
-    widths = [x.shape[0] * x.shape[2] for x in parts]
-    tensors = [
-        columns.unflatten(1, (x.shape[0], x.shape[2])).permute(1, 0, 2)[None]
-        for x, columns in zip(parts, rows.split(widths, dim=1))
-    ]
-    return soft.placed(list(zip(tensors[0::2], tensors[1::2])))
+        return soft.placed(rows)
+    widths = [x.shape[0] * x.shape[2] for x in soft.parts]
+    return soft.placed([
+        columns.unflatten(1, (x.shape[0], x.shape[2])).permute(1, 0, 2)[None, :, soft.length - x.shape[1] :]
+        for x, columns in zip(soft.parts, rows.split(widths, dim=1))
+    ])  # fmt: skip

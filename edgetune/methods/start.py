@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from edgetune.config import TrainConfig
 from edgetune.errors import ConfigError, UnsupportedModelError
@@ -17,13 +19,20 @@ from edgetune.methods.initial import (
     sampled_tokens,
     text_tokens,
 )
+from edgetune.methods.joined import Joined, Soft
+from edgetune.methods.lengths import layer_lengths, refuse_exclusive
 from edgetune.methods.prefix import Prefix
-from edgetune.methods.prompt import Prompt
+from edgetune.methods.prompt import Prompt, tokens_before
 from edgetune.methods.reparameterised import Reparameterised
+from edgetune.methods.transfer import source_layers, source_vectors
+from edgetune.models.attention import KeyValue
 from edgetune.models.base import Base
+from edgetune.models.virtual import Virtual
 
 
-def starting_tokens(base: Base, config: TrainConfig, labels: Sequence[str], generator: torch.Generator) -> torch.Tensor:
+def starting_tokens(
+    base: Base, config: TrainConfig, labels: Sequence[str], length: int, generator: torch.Generator
+) -> Int[Tensor, "P"]:
     """Ids `[P]` that `init` names: sampled, of a text, or of the class labels.
 
     Raises:
@@ -32,55 +41,93 @@ def starting_tokens(base: Base, config: TrainConfig, labels: Sequence[str], gene
     if config.init == "text":
         if not config.init_text:
             raise ConfigError("--init text needs the text: give --init-text")
-        return text_tokens(base, [config.init_text], config.virtual_tokens)
+        return text_tokens(base, [config.init_text], length)
     if config.init == "labels":
         if not labels:
             raise ConfigError("--init labels needs a task with labels; use text, vocab or random")
-        return text_tokens(base, [label.replace("_", " ") for label in labels], config.virtual_tokens)
-    return sampled_tokens(base, config.virtual_tokens, generator)
-
-
-def like(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    return random_like(x, tuple(x.shape), generator)
+        return text_tokens(base, [label.replace("_", " ") for label in labels], length)
+    return sampled_tokens(base, length, generator)
 
 
 def starting_soft(
-    base: Base, config: TrainConfig, labels: Sequence[str], generator: torch.Generator
-) -> Prompt | Prefix | Reparameterised:
+    base: Base,
+    config: TrainConfig,
+    labels: Sequence[str],
+    generator: torch.Generator,
+    source: Virtual | None = None,
+) -> Soft:
     """The method's virtual tokens at their start; the same generator state gives the same values.
+
+    `source` are those of another adapter, for the start `adapter` (Vu et al. 2022).
 
     Raises:
         ConfigError: options that exclude each other.
         UnsupportedModelError: a prompt, for a family that reads the ids of its tokens again in every layer.
     """
-    if config.method == "prompt" and getattr(base.model.config, "hidden_size_per_layer_input", None):
+    if config.has_prompt and getattr(base.model.config, "hidden_size_per_layer_input", None):
         raise UnsupportedModelError(
             f"{base.model_type} looks its tokens up again in every layer, where a prompt's vectors have no entry; "
             "use --method prefix"
         )
-    if config.prefix_places and (base.places is None or config.method != "prefix"):
-        raise ConfigError("--prefix-places is for the prefix of an encoder-decoder such as T5; leave it out")
-    tokens = starting_tokens(base, config, labels, generator)
-    soft: Prompt | Prefix
-    if config.method == "prompt":
-        start = from_embeddings(base, tokens)
-        if config.init == "random":
-            table: Any = base.embeddings
-            scale = base.places.embedding_scale if base.places else 1.0
-            start = random_like(table.weight * scale, tuple(start.shape), generator)
-        soft = Prompt(start)
+    refuse_exclusive(base, config)
+    softs: list[Prompt | Prefix] = []
+    if config.has_prompt:
+        before = tokens_before(config.prompt_position, config.virtual_tokens)
+        softs.append(Prompt(starting_vectors(base, config, labels, generator, source), before))
+    if config.has_prefix:
+        placed = starting_layers(base, config, labels, generator, source)
+        counts = None if base.places is None else {place: len(layers) for place, layers in placed.items()}
+        layers = [layer for of_place in placed.values() for layer in of_place]
+        softs.append(Prefix(layers, counts, shared=config.prefix_share == "kv"))
+    kind, size = config.reparameterise, config.reparameterise_size
+    parts = softs if kind == "none" else [Reparameterised(soft, kind, size, generator) for soft in softs]
+    return parts[0] if len(parts) == 1 else Joined(*parts)  # type: ignore[arg-type]
+
+
+def starting_vectors(
+    base: Base, config: TrainConfig, labels: Sequence[str], generator: torch.Generator, source: Virtual | None
+) -> Float[Tensor, "P E"]:
+    """Of a prompt, whatever its position."""
+    if source is not None:
+        return source_vectors(source, config)
+    start = from_embeddings(base, starting_tokens(base, config, labels, config.virtual_tokens, generator))
+    if config.init == "random":
+        table: Any = base.embeddings
+        scale = base.places.embedding_scale if base.places else 1.0
+        start = random_like(table.weight * scale, tuple(start.shape), generator)
+    return start
+
+
+def starting_layers(
+    base: Base, config: TrainConfig, labels: Sequence[str], generator: torch.Generator, source: Virtual | None
+) -> dict[str, list[KeyValue]]:
+    """Of a prefix, by place. A layer that is shorter than the longest has the end of what real tokens leave in it."""
+    if base.places is None:
+        lengths = layer_lengths(config, len(base.layers))
+        if source is not None:
+            return source_layers(source, {"encoder": lengths})
+        tokens = starting_tokens(base, config, labels, max(lengths), generator)
+        placed = {"encoder": cut_layers(from_activations(base, tokens), lengths)}
     else:
-        if base.places is None:
-            counts, layers = None, from_activations(base, tokens)
-        else:
-            placed = placed_activations(base, tokens, config.places)
-            counts = {place: len(of_place) for place, of_place in placed.items()}
-            layers = [layer for of_place in placed.values() for layer in of_place]
-        if config.init == "random":
-            layers = [(like(key, generator), like(value, generator)) for key, value in layers]
-        soft = Prefix(layers, counts)
-    if config.reparameterise == "none":
-        return soft
-    if config.reparameterise == "lstm" and config.method != "prompt":
-        raise ConfigError("--reparameterise lstm is P-tuning's, for --method prompt; a prefix takes mlp")
-    return Reparameterised(soft, config.reparameterise, config.reparameterise_size, generator)
+        if source is not None:
+            return source_layers(source, {x: [config.virtual_tokens] for x in config.places})
+        tokens = starting_tokens(base, config, labels, config.virtual_tokens, generator)
+        placed = placed_activations(base, tokens, config.places)
+    if config.init == "random":
+        return {place: [random_layer(x, generator) for x in layers] for place, layers in placed.items()}
+    return placed
+
+
+def cut_layers(layers: Sequence[KeyValue], lengths: Sequence[int]) -> list[KeyValue]:
+    """The last P_l positions of each layer's keys and values `[K, P, D]`."""
+    return [
+        (key[:, key.shape[1] - length :].clone(), value[:, value.shape[1] - length :].clone())
+        for (key, value), length in zip(layers, lengths)
+    ]
+
+
+def random_layer(layer: KeyValue, generator: torch.Generator) -> KeyValue:
+    key, value = layer
+    if not key.numel():
+        return layer
+    return random_like(key, tuple(key.shape), generator), random_like(value, tuple(value.shape), generator)

@@ -8,12 +8,11 @@ from torch import Tensor
 
 from edgetune.config import Pooling
 from edgetune.methods.head import LinearHead, first_seen, pooled
-from edgetune.methods.prefix import Prefix
-from edgetune.methods.prompt import Prompt
-from edgetune.methods.reparameterised import Reparameterised
+from edgetune.methods.joined import Soft
 from edgetune.models.base import Base
 from edgetune.models.forward import full_mask, hidden_states, logits_at, loss_at, run, with_prompt_as_past
 from edgetune.models.forward_pairs import pair_logits_at
+from edgetune.models.suffix import with_suffix
 from edgetune.models.virtual import NOTHING, Virtual
 
 
@@ -23,7 +22,7 @@ class Tuned(torch.nn.Module):
     def __init__(
         self,
         base: Base,
-        soft: Prompt | Prefix | Reparameterised | None,
+        soft: Soft | None,
         head: LinearHead | None = None,
         pooling: Pooling = "mean",
     ) -> None:
@@ -38,17 +37,21 @@ class Tuned(torch.nn.Module):
         """Scores of the classes; rows are right-padded."""
         assert self.head is not None
         virtual = self.virtual()
+        ids, mask = with_suffix(input_ids, text_mask, virtual.suffix_length, self.base.vocab_size)
+        mask = full_mask(mask, virtual)
         if self.pooling == "start":
-            mask = full_mask(text_mask, virtual)
-            whole = run(self.base, input_ids, mask, virtual).last_hidden_state
+            whole = run(self.base, ids, mask, virtual).last_hidden_state
             return self.head(first_seen(whole, mask[:, virtual.prefix_length :]))
-        hidden = hidden_states(self.base, input_ids, full_mask(text_mask, virtual), virtual)
+        hidden = hidden_states(self.base, ids, mask, virtual)[:, : input_ids.shape[1]]
         return self.head(pooled(hidden, text_mask, self.pooling))
 
     def token_logits(
         self, input_ids: Int[Tensor, "B T"], text_mask: Int[Tensor, "B T"], at: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "M V"]:
-        """The vocabulary's scores for the token after each of the M positions where `at` is true."""
+        """The vocabulary's scores for the token after each of the M positions where `at` is true.
+
+        The ids of a suffix stand in a generator's rows already: behind the prompt, in front of the completion.
+        """
         virtual = self.virtual()
         return logits_at(self.base, input_ids, full_mask(text_mask, virtual), at, virtual)
 

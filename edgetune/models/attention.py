@@ -33,11 +33,16 @@ class Pass:
         past: keys and values of every layer, in the order in which layers attend, None for a layer that has none;
             empty where none has.
         past_visible: `[B, P]`, which of those positions a row may see.
+        uneven: layers have pasts of different lengths, each of which is the end of `[B, P]`.
+        skipped: `[B, L]`, how many of the positions that a row may see a layer lacks, the first ones; all pasts are as
+            long as the longest then. None: none.
         record: when true, `seen` receives the keys and values that each layer attends to, `biases` what it adds.
     """
 
     past: Sequence[KeyValue | None] = ()
     past_visible: Tensor | None = None
+    uneven: bool = False
+    skipped: Tensor | None = None
     record: bool = False
     seen: list[KeyValue] = field(default_factory=list)
     biases: list[Tensor | None] = field(default_factory=list)
@@ -54,10 +59,9 @@ class Pass:
 
     def widened(self, mask: Tensor, past_length: int, window: int | None) -> Tensor:
         """bool `[B or 1, 1, T, T]` → `[B, 1, T, P + T]`. A causal sliding window leaves the past as it leaves text."""
-        key = (id(mask), window)
+        key = (id(mask), window, self.of_layer(past_length))
         if key not in self.masks:
-            assert self.past_visible is not None
-            visible = self.past_visible[:, None, None, :]
+            visible = self.visible(past_length)[:, None, None, :]
             batch, length = visible.shape[0], mask.shape[2]
             if window is not None:
                 query = past_length + torch.arange(length, device=mask.device)[:, None]
@@ -65,6 +69,20 @@ class Pass:
             visible = visible.expand(batch, 1, length, past_length)
             self.masks[key] = torch.cat([visible, mask.expand(batch, -1, -1, -1)], dim=-1)
         return self.masks[key]
+
+    def of_layer(self, past_length: int) -> int | None:
+        """What the mask of the layer under way depends on; None: all layers have one."""
+        return self.calls - 1 if self.skipped is not None else past_length if self.uneven else None
+
+    def visible(self, past_length: int) -> Tensor:
+        """`[B, P_l]`, which positions of the past of the layer under way a row may see."""
+        assert self.past_visible is not None
+        if self.skipped is not None:
+            counted = torch.cumsum(self.past_visible.to(torch.int64), dim=1)
+            return self.past_visible & (counted > self.skipped[:, self.calls - 1 : self.calls])
+        if self.uneven:
+            return self.past_visible[:, self.past_visible.shape[1] - past_length :]
+        return self.past_visible
 
     def biased(self, mask: Tensor, bias: Tensor, blocked: float) -> Tensor:
         """bool `[B, 1, T, P + T]` and T5's `[1, N, T, T]` → what to add to the scores; a prefix has a bias of zero."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from edgetune.models.attention import Pass, active
 from edgetune.models.cross_entropy import frozen_head_loss
+from edgetune.models.suffix import with_suffix_vectors
 from edgetune.models.virtual import NOTHING, Virtual
 
 if TYPE_CHECKING:
@@ -35,22 +37,32 @@ def token_types(input_ids: Int[Tensor, "B T"], separator: int) -> Int[Tensor, "B
 
 
 def text_inputs(base: Base, input_ids: Tensor, mask: Tensor, virtual: Virtual) -> dict[str, Any]:
-    """Keyword arguments of the base model's forward. `mask` is `[B, past + P + T]`."""
+    """Keyword arguments of the base model's forward. `mask` is `[B, past + P + T]`; virtual tokens have type 0."""
     batch, length = input_ids.shape
     inputs: dict[str, Any] = {}
-    if virtual.prompt is None:
+    if virtual.prompt is None and virtual.suffix is None:
         inputs["input_ids"] = input_ids
     else:
-        text = base.embeddings(input_ids)
-        inputs["inputs_embeds"] = torch.cat([virtual.prompt.expand(batch, -1, -1), text], dim=1)
-        length = inputs["inputs_embeds"].shape[1]
+        text = text_vectors(base, input_ids, virtual)
+        if virtual.prompt is not None:
+            text = torch.cat([virtual.prompt.expand(batch, -1, -1), text], dim=1)
+        inputs["inputs_embeds"], length = text, text.shape[1]
     inputs["attention_mask"] = mask[:, mask.shape[1] - length :]
     if base.position_offset is not None:
         inputs["position_ids"] = positions(mask, length, base.position_offset)
     if base.takes_token_types:
         types = torch.zeros_like(input_ids) if base.separator is None else token_types(input_ids, base.separator)
+        if virtual.suffix is not None:
+            types = types * (input_ids < base.vocab_size)
         inputs["token_type_ids"] = torch.nn.functional.pad(types, (virtual.prompt_length, 0))
     return inputs
+
+
+def text_vectors(base: Base, input_ids: Tensor, virtual: Virtual) -> Tensor:
+    """What the base looks up for ids of its vocabulary, and the suffix's vectors for those from V on, `[B, T, E]`."""
+    if virtual.suffix is None:
+        return base.embeddings(input_ids)
+    return with_suffix_vectors(base.embeddings, input_ids, virtual.suffix, base.vocab_size)
 
 
 def run(
@@ -64,12 +76,15 @@ def run(
 ) -> Any:
     """The base model's own output for virtual tokens and text; `mask` `[B, P + T]` covers both.
 
+    Where there is a suffix, its ids from V on stand in `input_ids`.
+
     `headless` stops in front of the output head, at `.last_hidden_state`.
     """
     state = state or Pass()
     if virtual.prefix:
         state.past = virtual.prefix
         state.past_visible = mask[:, : virtual.prefix_length].bool()
+        state.uneven = virtual.is_uneven
     extra = {"use_cache": False} if base.kind == "decoder" else {}
     with active(state):
         model = base.model.base_model if headless else base.model
@@ -121,7 +136,13 @@ def with_prompt_as_past(base: Base, virtual: Virtual) -> Virtual:
     """The same virtual tokens on a decoder: no text comes before a prompt, so one row of it serves all rows."""
     if virtual.prompt is None:
         return virtual
-    return Virtual(prefix=keys_and_values(base, torch.zeros(1, 0, dtype=torch.int64), virtual))
+    in_front = replace(virtual, suffix=None)
+    return Virtual(prefix=prompt_keys_and_values(base, in_front), suffix=virtual.suffix)
+
+
+def prompt_keys_and_values(base: Base, virtual: Virtual) -> list[tuple[Tensor, Tensor]]:
+    """Prefix and prompt as one prefix: what every layer keeps of a prompt that is run behind the prefix."""
+    return keys_and_values(base, torch.zeros(1, 0, dtype=torch.int64), virtual)
 
 
 def keys_and_values(base: Base, input_ids: Tensor, virtual: Virtual = NOTHING) -> list[tuple[Tensor, Tensor]]:

@@ -16,6 +16,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 
 from edgetune.models.attention import KeyValue, Pass
 from edgetune.models.encoder_decoder import Places, decoded, encoded
+from edgetune.models.suffix import with_suffix, with_suffix_vectors
 from edgetune.models.virtual import NOTHING, Virtual
 
 if TYPE_CHECKING:
@@ -27,24 +28,34 @@ def places_of(base: Base) -> Places:
     return base.places
 
 
-def encoder_inputs(base: Base, input_ids: Tensor, prompt: Tensor | None) -> dict[str, Tensor]:
-    """Keyword arguments of the encoder: ids, or the prompt's vectors with those of the ids behind them."""
-    if prompt is None:
+def encoder_inputs(
+    base: Base, input_ids: Tensor, prompt: Tensor | None, suffix: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Keyword arguments of the encoder: ids, or the prompt's vectors with those of the ids behind them; a suffix is the
+    vectors of ids from V on."""
+    if prompt is None and suffix is None:
         return {"input_ids": input_ids}
-    text = base.embeddings(input_ids) * places_of(base).embedding_scale
-    return {"inputs_embeds": torch.cat([prompt.expand(input_ids.shape[0], -1, -1), text], dim=1)}
+    scale = places_of(base).embedding_scale
+
+    def table(ids: Tensor) -> Tensor:
+        return base.embeddings(ids) * scale
+
+    text = table(input_ids) if suffix is None else with_suffix_vectors(table, input_ids, suffix, base.vocab_size)
+    return {"inputs_embeds": text if prompt is None else torch.cat([prompt.expand(text.shape[0], -1, -1), text], dim=1)}
 
 
 def encoder_states(
     base: Base, input_ids: Tensor, mask: Tensor, virtual: Virtual = NOTHING, state: Pass | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The encoder's last layer over prompt and text, `[B, P + T, H]`, and its mask; `mask` `[B, T]` is the text's."""
+    """The encoder's last layer over prompt, text and suffix, `[B, P + T + Q, H]`, and its mask; `mask` `[B, T]` is the
+    text's."""
     state, batch = state or Pass(), input_ids.shape[0]
+    input_ids, mask = with_suffix(input_ids, mask, virtual.suffix_length, base.vocab_size)
     if virtual.prefix:
         state.past = list(virtual.prefix)
         state.past_visible = mask.new_ones(batch, virtual.prefix_length).bool()
     seen = torch.cat([mask.new_ones(batch, virtual.prompt_length), mask], dim=1)
-    return encoded(base.model, state, seen, **encoder_inputs(base, input_ids, virtual.prompt)), seen
+    return encoded(base.model, state, seen, **encoder_inputs(base, input_ids, virtual.prompt, virtual.suffix)), seen
 
 
 def by_order(places: Places, cross: list[KeyValue] | None) -> list[KeyValue | None]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from edgetune.adapter import POSITIONS, Adapter, adapter_from, tuned_from
 from edgetune.errors import AdapterError, ConfigError
+from edgetune.methods.places import is_shared
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
@@ -110,9 +111,11 @@ def check_expressible(adapter: Adapter) -> None:
     if adapter.task == "classify":
         check_head(adapter)
     tensors = {name for name in adapter.tensors if not name.startswith("head.")}
-    layers = len(tensors) // 2
+    if reason := beyond_peft(adapter):
+        raise AdapterError(f"PEFT cannot express this adapter: {reason}")
+    parts = ("key_value",) if is_shared(adapter.tensors) else ("key", "value")
     names = {"prompt_embeds"} if adapter.method == "prompt" else {
-        f"past_key_values.{i}.{part}" for i in range(layers) for part in ("key", "value")
+        f"past_key_values.{i}.{part}" for i in range(len(tensors) // len(parts)) for part in parts
     }  # fmt: skip
     if adapter.method not in ("prompt", "prefix") or tensors != names:
         raise AdapterError(
@@ -123,6 +126,17 @@ def check_expressible(adapter: Adapter) -> None:
         raise AdapterError(
             f"PEFT cannot express this adapter: its positions are {adapter.positions!r}, PEFT's {POSITIONS!r}"
         )
+
+
+def beyond_peft(adapter: Adapter) -> str | None:
+    """What PEFT has no form for. Keys that are values too become two of its tensors, which is the same."""
+    if adapter.method == "prompt+prefix":
+        return "it has a prompt or a prefix, not both at once"
+    if "suffix_embeds" in adapter.tensors:
+        return "its prompts stand before the text, and this one, or half of it, after"
+    if len({x.shape[1] for name, x in adapter.tensors.items() if "past_key_values." in name}) > 1:
+        return "its prefixes are of one length in all layers, and this one's differ"
+    return None
 
 
 def peft_of(adapter: Adapter, base: Base) -> tuple[dict[str, Any], Tensor]:

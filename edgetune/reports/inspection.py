@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def of_adapter(path: Path) -> dict[str, Any]:
         "task": adapter.task,
         "method": adapter.method,
         "virtual_tokens": adapter.virtual_tokens,
+        **told_virtual({name: list(x.shape) for name, x in adapter.tensors.items()}),
         "parameters": adapter.parameters,
         "size_bytes": adapter.size_bytes,
         "base": f"{adapter.base_name} ({adapter.base_type})",
@@ -58,7 +60,13 @@ def of_device_file(path: Path) -> dict[str, Any]:
         raise AdapterError(f"{path} cannot be read: {error}") from error
     if not isinstance(metadata, dict):
         raise AdapterError(f"{path} is a safetensors file without edgetune's metadata")
-    return {"adapter": str(path), **metadata, "size_bytes": path.stat().st_size, "tensors": tensors}
+    return {
+        "adapter": str(path),
+        **metadata,
+        **told_virtual(tensors),
+        "size_bytes": path.stat().st_size,
+        "tensors": tensors,
+    }
 
 
 def of_bundle(path: Path) -> dict[str, Any]:
@@ -77,7 +85,7 @@ def of_bundle(path: Path) -> dict[str, Any]:
         "max_positions": manifest["graph"]["max_positions"],
         "size_bytes": sum(entry["size_bytes"] for entry in files.values()),
         "files": {name: sized(entry["size_bytes"]) for name, entry in files.items()},
-        "adapters": {name: told_adapter(info) for name, info in model.adapters.items()},
+        "adapters": {name: told_adapter(info, path, manifest) for name, info in model.adapters.items()},
         "ensembles": {name: f"{x.combine} of {', '.join(x.adapters)}" for name, x in model.ensembles.items()},
         "nodes": dict(Counter(x for file in graph_files(manifest) for x in node_types(path / file)).most_common()),
     }
@@ -88,9 +96,32 @@ def graph_files(manifest: dict[str, Any]) -> list[str]:
     return [*([pair["encoder_file"]] if pair else []), manifest["graph"]["file"]]
 
 
-def told_adapter(info: Any) -> str:
+def told_adapter(info: Any, bundle: Path, manifest: dict[str, Any]) -> str:
+    """One line; where virtual tokens are, if that is not all in front and alike in all layers."""
     labels = f", {len(info.labels)} labels" if info.labels else ""
-    return f"{info.method}, {info.virtual_tokens} virtual tokens{labels}, {sized(info.size_bytes)}"
+    entry = manifest["adapters"].get(info.name)  # none of a standalone bundle
+    where = told_virtual(of_device_file(bundle / entry["file"])["tensors"]) if entry else {}
+    told = "".join(f" ({name.replace('_', ' ')}: {value})" for name, value in where.items())
+    return f"{info.method}, {info.virtual_tokens} virtual tokens{told}{labels}, {sized(info.size_bytes)}"
+
+
+def told_virtual(shapes: dict[str, list[int]]) -> dict[str, str]:
+    """What an adapter's tensors say of prompts behind the text, of layers that differ and of shared keys and values.
+
+    Shapes are `[P, E]` and `[K, P_l, D]`, with a first axis of 1 in a device file.
+    """
+    found: dict[str, str] = {}
+    if "suffix_embeds" in shapes:
+        before = shapes["prompt_embeds"][-2] if "prompt_embeds" in shapes else 0
+        after = shapes["suffix_embeds"][-2]
+        found["prompt_position"] = f"{before} before the text, {after} after" if before else f"{after} after the text"
+    keys = [name for name in shapes if "past_key_values." in name and name.endswith((".key", ".key_value"))]
+    lengths = [shapes[name][-2] for name in sorted(keys, key=lambda name: [int(x) for x in re.findall(r"\d+", name)])]
+    if len(set(lengths)) > 1:
+        found["prefix_lengths"] = ", ".join(map(str, lengths))
+    if any(name.endswith(".key_value") for name in keys):
+        found["prefix_share"] = "kv"
+    return found
 
 
 def node_types(path: Path) -> list[str]:

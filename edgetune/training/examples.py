@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgetune.data.rows import Conversation, LabelledText, PromptCompletion
 from edgetune.errors import ConfigError, DataError
 from edgetune.models.base import Base
+from edgetune.models.suffix import suffix_ids
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ class Example:
     """One row.
 
     Attributes:
-        input_ids: T token ids.
+        input_ids: T token ids; behind a decoder's prompt also those of a suffix, from V on.
         label: the class, for a classifier.
         completion: which tokens the loss is on, for a decoder: true where the model must predict that token.
         decoder_ids, targets: for an encoder–decoder, the U tokens that its decoder reads and those that follow each.
@@ -97,9 +98,14 @@ def templated(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> li
 
 
 def generation_examples(
-    base: Base, rows: Sequence[PromptCompletion | Conversation], limit: int | None, path: str
+    base: Base, rows: Sequence[PromptCompletion | Conversation], limit: int | None, path: str, suffix: int = 0
 ) -> list[Example]:
-    """Raises DataError for a row longer than the base holds: half a completion would teach the wrong end."""
+    """Rows of at most `limit` tokens; the ids of a suffix of Q = `suffix` vectors come on top, behind each prompt.
+
+    Raises:
+        DataError: a row longer than the base holds (half a completion would teach the wrong end), or one without the
+            one place that a suffix has.
+    """
     examples = [generation_example(base, row) for row in rows]
     for row, example in zip(rows, examples):
         if limit is not None and len(example.input_ids) > limit:
@@ -110,4 +116,20 @@ def generation_examples(
             )
         if not example.completion[0:1] or example.completion[0]:
             raise DataError(f"{path}:{row.line}: the prompt gives no tokens; a completion needs something to follow")
-    return examples
+        if suffix and False in example.completion[example.completion.index(True) :]:
+            raise DataError(
+                f"{path}:{row.line}: the chat has several turns to learn, and virtual tokens after the text have one "
+                "place; give one turn per row"
+            )
+    ids = suffix_ids(suffix, base.vocab_size)
+    return [behind_prompt(example, ids) for example in examples] if ids else examples
+
+
+def behind_prompt(example: Example, ids: list[int]) -> Example:
+    """The row with `ids` between its prompt and its completion."""
+    at = example.completion.index(True)
+    return replace(
+        example,
+        input_ids=example.input_ids[:at] + ids + example.input_ids[at:],
+        completion=example.completion[:at] + (False,) * len(ids) + example.completion[at:],
+    )

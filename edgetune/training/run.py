@@ -13,12 +13,14 @@ from edgetune.data.labels import label_ids, label_names
 from edgetune.data.rows import Conversation, LabelledText, PromptCompletion, read_rows
 from edgetune.errors import ConfigError
 from edgetune.methods.head import LinearHead, MlpHead
+from edgetune.methods.lengths import positions_taken, suffix_length
 from edgetune.methods.start import starting_soft
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, load_base
 from edgetune.training.examples import Example, class_examples, generation_examples, text_limit
 from edgetune.training.loop import Outcome, Progress, fit
 from edgetune.training.pairs import pair_examples
+from edgetune.training.transfer import take_head, transferred
 from edgetune.training.unfinished import Unfinished
 
 
@@ -42,24 +44,27 @@ def read_sets(config: TrainConfig) -> tuple[list[Rows], tuple[str, ...]]:
     return [Rows(path, rows, label_ids(rows, names, path), []) for path, rows in zip(paths, texts)], tuple(names)
 
 
-def examples_of(base: Base, rows: Rows, limit: int | None) -> list[Example]:
+def examples_of(base: Base, rows: Rows, limit: int | None, suffix: int = 0) -> list[Example]:
     if rows.texts:
         return class_examples(base, rows.texts, rows.labels, limit)
     if base.places:
         return pair_examples(base, rows.pairs, limit, rows.path)
-    return generation_examples(base, rows.pairs, limit, rows.path)
+    return generation_examples(base, rows.pairs, limit, rows.path, suffix)
 
 
 def untrained(base: Base, config: TrainConfig, labels: tuple[str, ...]) -> Tuned:
     """The learned parts at their first values; the same seed gives the same values."""
     generator = torch.Generator().manual_seed(config.seed)
-    soft = starting_soft(base, config, labels, generator)
+    source = transferred(base, config)
+    soft = starting_soft(base, config, labels, generator, source.virtual() if source else None)
     if config.task != "classify":
         if config.head != "linear":
             raise ConfigError(f"--head {config.head} is a classifier's; a generator has none: leave it out")
         return Tuned(base, soft, None, config.pooling)
     size, classes = base.hidden_size, len(labels)
     head = MlpHead(size, classes, size, generator=generator) if config.head == "mlp" else LinearHead(size, classes)
+    if source:
+        take_head(head, source, labels)
     return Tuned(base, soft, head, config.pooling)
 
 
@@ -76,8 +81,8 @@ def train(
     """
     sets, labels = read_sets(config)
     base = base or load_base(config.model, config.task)
-    limit = text_limit(base, config.virtual_tokens, config.max_length)
-    examples, *held_out = (examples_of(base, rows, limit) for rows in sets)
+    limit = text_limit(base, positions_taken(base, config), config.max_length)
+    examples, *held_out = (examples_of(base, rows, limit, suffix_length(config)) for rows in sets)
     tuned = untrained(base, config, labels)
     outcome = fit(tuned, config, examples, held_out[0] if held_out else (), report, run)
     adapter = adapter_from(

@@ -21,6 +21,7 @@ from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file, device_metadata, prefix_of
 from edgetune_export.ensembles import check_ensembles, described_ensembles
 from edgetune_export.fold import folded_encoder_graph
+from edgetune_export.needs import PLAIN, Needs, has_suffix, needs_of
 from edgetune_export.prefix import fold_prefix
 from edgetune_export.trace import decoder_graph, encoder_graph
 from edgetune_export.trace_pair import pair_graphs
@@ -67,13 +68,13 @@ def export_bundle(
     check_ensembles(ensembles or {}, adapters, standalone)
     with new_folder(out, force=force, marker=(manifest.NAME,)) as folder:
         tell("tracing")
-        folded = None
+        folded, needs = None, PLAIN if standalone else needs_of(adapters.values())
         if standalone:
             ((name, adapter),) = adapters.items()
             graphs = {manifest.GRAPH: standalone_graph(base, adapter)}
             folded = device_metadata(name, adapter)
         else:
-            graphs = shared_graphs(base, pooling)
+            graphs = shared_graphs(base, pooling, needs)
         tell("writing")
         for file, graph in graphs.items():
             write_graph(graph, folder / file, base, single_file=standalone)
@@ -90,6 +91,7 @@ def export_bundle(
             pooling=pooling,
             adapters=[] if standalone else list(adapters),
             folded=folded,
+            needs=needs,
         )
         description.update(described_ensembles(ensembles or {}))
         (folder / manifest.NAME).write_text(manifest.manifest_text(description, folder), encoding="utf-8")
@@ -109,6 +111,11 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
         )
     if standalone and len(adapters) != 1:
         raise ConfigError(f"--standalone folds exactly one adapter into the graph; {len(adapters)} were given")
+    if standalone and base.kind == "decoder" and any(map(has_suffix, adapters.values())):
+        raise ConfigError(
+            "--standalone cannot fold virtual tokens that stand after a decoder's text: a drop-in graph does not know "
+            "where the prompt ends. Export a shared bundle, without --standalone"
+        )
     if base.tokenizer is None or not hasattr(base.tokenizer, "backend_tokenizer"):
         raise UnsupportedModelError(f"{base.name!r} has no tokenizer.json; the runtime needs a fast tokenizer")
     for name, adapter in adapters.items():
@@ -125,11 +132,12 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
     return poolings.pop() if poolings else TrainConfig().pooling
 
 
-def shared_graphs(base: Base, pooling: Pooling) -> dict[str, onnx_ir.Model]:
+def shared_graphs(base: Base, pooling: Pooling, needs: Needs) -> dict[str, onnx_ir.Model]:
     """By file."""
     if base.kind == "encoder-decoder":
-        return pair_graphs(base)
-    return {manifest.GRAPH: encoder_graph(base, pooling) if base.kind == "encoder" else decoder_graph(base)}
+        return pair_graphs(base, needs)
+    encoder = base.kind == "encoder"
+    return {manifest.GRAPH: encoder_graph(base, pooling, needs) if encoder else decoder_graph(base, needs)}
 
 
 def standalone_graph(base: Base, adapter: Adapter) -> onnx_ir.Model:

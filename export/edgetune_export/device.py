@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from edgetune.adapter import Adapter, tuned_from
 from edgetune.errors import AdapterError
+from edgetune.methods.places import PLAIN, layer_tensors
 from edgetune.models.attention import KeyValue
 from edgetune.models.base import Base
-from edgetune.models.forward import keys_and_values
+from edgetune.models.forward import prompt_keys_and_values
 
 FORMAT_VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -31,11 +33,12 @@ def checked_name(name: str) -> str:
 
 @torch.no_grad()
 def prefix_of(base: Base, adapter: Adapter) -> list[KeyValue]:
-    """The keys and values `[1, K, P, D]` that stand for a decoder's adapter; a prompt is run through the base once."""
-    virtual = tuned_from(base, adapter).virtual()
+    """The keys and values `[1, K, P_l, D]` that stand in front of a decoder's text; a prompt is run through the base
+    once, behind the prefix if there is one."""
+    virtual = replace(tuned_from(base, adapter).virtual(), suffix=None)
     if virtual.prompt is None:
         return [(key.detach(), value.detach()) for key, value in virtual.prefix or ()]
-    return keys_and_values(base, torch.empty(1, 0, dtype=torch.int64), virtual)
+    return prompt_keys_and_values(base, virtual)
 
 
 def device_tensors(adapter: Adapter, base: Base | None) -> dict[str, Tensor]:
@@ -45,6 +48,8 @@ def device_tensors(adapter: Adapter, base: Base | None) -> dict[str, Tensor]:
         AdapterError: a decoder's prompt without its base.
     """
     tensors = {name: x[None] if x.dim() == 3 else x for name, x in adapter.tensors.items()}
+    if (suffix := tensors.pop("suffix_embeds", None)) is not None:
+        tensors["suffix_embeds"] = suffix[None]
     prompt = tensors.pop("prompt_embeds", None)
     if prompt is None:
         return tensors
@@ -52,8 +57,9 @@ def device_tensors(adapter: Adapter, base: Base | None) -> dict[str, Tensor]:
         return {"prompt_embeds": prompt[None], **tensors}
     if base is None:
         raise AdapterError("a decoder's prompt is turned into keys and values by its base model: give --model")
+    tensors = {name: x for name, x in tensors.items() if "past_key_values." not in name}
     for i, layer in enumerate(prefix_of(base, adapter)):
-        tensors[f"past_key_values.{i}.key"], tensors[f"past_key_values.{i}.value"] = layer
+        tensors |= layer_tensors(PLAIN.format(i), layer)
     return tensors
 
 

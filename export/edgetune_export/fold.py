@@ -14,13 +14,17 @@ from edgetune.config import Pooling
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base
 from edgetune.models.forward import run
+from edgetune.models.suffix import with_suffix
 from edgetune.models.virtual import Virtual
 from edgetune_export.operators import ENCODER
 from edgetune_export.trace import AUTO, class_features, declared, exported, traced_with
 
 
 class FoldedEncoder(torch.nn.Module):
-    """ids, mask → class logits. The prompt is more rows of the embedding table, the prefix constant keys and values."""
+    """ids, mask → class logits. The prompt is more rows of the embedding table, the prefix constant keys and values.
+
+    A suffix is constant vectors behind each row's last token.
+    """
 
     prompt_ids: Tensor
 
@@ -31,6 +35,7 @@ class FoldedEncoder(torch.nn.Module):
         self.pooling: Pooling = tuned.pooling
         virtual = tuned.virtual()
         self.length, self.prompt_length = virtual.length, virtual.prompt_length
+        self.suffix = None if virtual.suffix is None else virtual.suffix.detach()
         self.prompt_ids = self.base.vocab_size + torch.arange(virtual.prompt_length)
         self.prefix = [(key.detach(), value.detach()) for key, value in virtual.prefix or ()]
         self.head = tuned.head
@@ -38,11 +43,14 @@ class FoldedEncoder(torch.nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         batch = input_ids.shape[0]
         prefix = [(key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1)) for key, value in self.prefix]
-        virtual = Virtual(prefix=prefix or None)
-        mask = torch.cat([attention_mask.new_ones(batch, self.length), attention_mask], dim=1)
-        ids = torch.cat([self.prompt_ids.expand(batch, -1), input_ids], dim=1) if self.prompt_length else input_ids
+        virtual = Virtual(prefix=prefix or None, suffix=self.suffix)
+        ids, mask = with_suffix(input_ids, attention_mask, virtual.suffix_length, self.base.vocab_size)
+        is_text, length = None if self.suffix is None else ids < self.base.vocab_size, ids.shape[1]
+        mask = torch.cat([attention_mask.new_ones(batch, self.length), mask], dim=1)
+        if self.prompt_length:
+            ids = torch.cat([self.prompt_ids.expand(batch, -1), ids], dim=1)
         hidden = run(self.base, ids, mask, virtual).last_hidden_state
-        return self.head(class_features(hidden, mask, input_ids.shape[1], self.pooling))
+        return self.head(class_features(hidden, mask, length, self.pooling, is_text))
 
 
 @contextmanager

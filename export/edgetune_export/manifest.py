@@ -13,6 +13,7 @@ from edgetune.models.base import Base
 from edgetune.models.encoder_decoder import TARGET_TOKENIZER
 from edgetune.models.forward_pairs import places_of
 from edgetune.models.layer import LayerShape
+from edgetune_export.needs import PLAIN, Needs
 from edgetune_export.trace_pair import DECODER_FILE, ENCODER_FILE
 
 NAME = "bundle.json"
@@ -37,6 +38,7 @@ def described(
     pooling: str,
     adapters: list[str],
     folded: dict[str, Any] | None,
+    needs: Needs = PLAIN,
 ) -> dict[str, Any]:
     """The manifest without its hashes."""
     graph: dict[str, Any] = {
@@ -46,6 +48,7 @@ def described(
         "embedding_size": base.embedding_size,
         "vocab_size": base.vocab_size,
         "max_positions": base.max_positions,
+        **needs.flags,
     }
     if base.kind == "encoder":
         graph["pooling"] = pooling

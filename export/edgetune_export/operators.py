@@ -23,13 +23,20 @@ class DecoderPass(Pass):
     """A traced step over fed caches: `past` is `[B, K, past, D]` a layer; `present` receives what the operators return.
 
     Attributes:
-        seqlens_k: int32 `[B]`, positions in use after this step, minus one.
+        seqlens_k: int32 `[B]`, positions in use after this step, minus one; a layer lacks `skipped` of them.
         total: int32 scalar, the longest row's positions after this step.
     """
 
     seqlens_k: Tensor = field(default_factory=lambda: torch.empty(0))
     total: Tensor = field(default_factory=lambda: torch.empty(0))
     present: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    @property
+    def layer_seqlens_k(self) -> Tensor:
+        """Of the layer under way, whose cache begins with its own positions."""
+        if self.skipped is None:
+            return self.seqlens_k
+        return self.seqlens_k - self.skipped[:, self.calls - 1].to(torch.int32)
 
 
 class FedCache:
@@ -85,7 +92,7 @@ def group_query_attention(
     (b, n, t, d), k, length = query.shape, key.shape[1], past[0].shape[2]
     out, present_key, present_value = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
-        [flat(query), flat(key), flat(value), *past, state.seqlens_k, state.total],
+        [flat(query), flat(key), flat(value), *past, state.layer_seqlens_k, state.total],
         {
             "num_heads": n,
             "kv_num_heads": k,

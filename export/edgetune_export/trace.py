@@ -17,10 +17,11 @@ from edgetune.config import Pooling
 from edgetune.errors import UnsupportedModelError
 from edgetune.methods.head import ACTIVATIONS, first_seen, pooled
 from edgetune.models import attention
-from edgetune.models.attention import active
+from edgetune.models.attention import Pass, active
 from edgetune.models.base import Base
-from edgetune.models.forward import positions, run
+from edgetune.models.forward import positions, run, text_vectors
 from edgetune.models.virtual import Virtual
+from edgetune_export.needs import PLAIN, SKIPPED, SUFFIX, Needs
 from edgetune_export.operators import DECODER, ENCODER, DecoderPass, FedCache
 
 OPSET = 21
@@ -41,21 +42,25 @@ def paired(flat: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
 class DecoderGraph(torch.nn.Module):
     """ids, mask, caches → logits of the last `keep` positions, caches."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, needs: Needs) -> None:
         super().__init__()
-        self.base, self.model = base, base.model
+        self.base, self.model, self.needs = base, base.model, needs
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, past: list[Tensor], keep: Tensor
+        self, input_ids: Tensor, attention_mask: Tensor, past: list[Tensor], keep: Tensor, optional: list[Tensor]
     ) -> tuple[Tensor, ...]:
-        length = input_ids.shape[1]
+        length, given = input_ids.shape[1], self.needs.given(optional)
         used = attention_mask.sum(1)
         state = DecoderPass(
             past=paired(past),
             seqlens_k=(used - 1).to(torch.int32),
             total=torch.full((), attention_mask.shape[1], dtype=torch.int32),
+            skipped=given.get(SKIPPED),
         )
         inputs: dict[str, Any] = {"input_ids": input_ids}
+        if SUFFIX in given:
+            virtual = Virtual(suffix=given[SUFFIX])
+            inputs = {"inputs_embeds": text_vectors(self.base, input_ids, virtual)}
         if self.base.position_offset is not None:
             inputs["position_ids"] = positions(attention_mask, length, self.base.position_offset)
         if self.base.takes_token_types:
@@ -86,9 +91,9 @@ class EncoderGraph(torch.nn.Module):
     A head reads the pooled vector and, behind it, a hidden layer over it: of width 0 where no task has one.
     """
 
-    def __init__(self, base: Base, pooling: Pooling) -> None:
+    def __init__(self, base: Base, pooling: Pooling, needs: Needs) -> None:
         super().__init__()
-        self.base, self.model = base, base.model
+        self.base, self.model, self.needs = base, base.model, needs
         self.pooling: Pooling = pooling
 
     def forward(
@@ -102,19 +107,28 @@ class EncoderGraph(torch.nn.Module):
         dense_weight: Tensor,
         dense_bias: Tensor,
         activation: Tensor,
+        optional: list[Tensor],
     ) -> Tensor:
-        virtual = Virtual(prompt=prompt_embeds, prefix=paired(past))
-        hidden = run(self.base, input_ids, attention_mask, virtual).last_hidden_state
-        features = class_features(hidden, attention_mask, input_ids.shape[1], self.pooling)
+        given = self.needs.given(optional)
+        virtual = Virtual(prompt=prompt_embeds, prefix=paired(past), suffix=given.get(SUFFIX))
+        state = Pass(skipped=given.get(SKIPPED))
+        hidden = run(self.base, input_ids, attention_mask, virtual, state).last_hidden_state
+        is_text = input_ids < self.base.vocab_size if SUFFIX in given else None
+        features = class_features(hidden, attention_mask, input_ids.shape[1], self.pooling, is_text)
         inner = activated(torch.nn.functional.linear(features, dense_weight, dense_bias), activation)
         return torch.nn.functional.linear(torch.cat([features, inner], dim=1), weight, bias)
 
 
-def class_features(hidden: Tensor, mask: Tensor, length: Any, pooling: Pooling) -> Tensor:
-    """What a head reads, `[B, H]`. The last `length` positions of `hidden` and `mask` are the text."""
+def class_features(
+    hidden: Tensor, mask: Tensor, length: Any, pooling: Pooling, is_text: Tensor | None = None
+) -> Tensor:
+    """What a head reads, `[B, H]`. The last `length` positions of `hidden` and `mask` are the text, those of them that
+    `is_text` `[B, T]` leaves out virtual tokens behind it."""
     if pooling == "start":
         return first_seen(hidden, mask[:, mask.shape[1] - hidden.shape[1] :])
     text, text_mask = hidden[:, hidden.shape[1] - length :], mask[:, mask.shape[1] - length :]
+    if is_text is not None:
+        text_mask = text_mask * is_text
     return pooled(text, text_mask, pooling)
 
 
@@ -161,18 +175,26 @@ def exported(
     return program.model
 
 
-def decoder_graph(base: Base) -> onnx_ir.Model:
+def decoder_graph(base: Base, needs: Needs = PLAIN) -> onnx_ir.Model:
     """The shared form of a decoder (BUNDLE.md)."""
     names = cache_names(len(base.layers))
     b, t, p = 2, 3, 5
     caches = [torch.zeros(b, shape.key_value_heads, p, shape.head_size) for shape in base.layers for _ in range(2)]
-    arguments = (torch.ones(b, t, dtype=torch.int64), torch.ones(b, p + t, dtype=torch.int64), caches, torch.tensor(1))
-    dynamic = ({0: AUTO, 1: AUTO}, {0: AUTO, 1: AUTO}, [{0: AUTO, 2: AUTO}] * len(names), {})
-    inputs = ["input_ids", "attention_mask", *(n.format("past_key_values") for n in names), KEEP]
+    optional = needs.inputs(base, b, 4)
+    arguments = (
+        torch.ones(b, t, dtype=torch.int64),
+        torch.ones(b, p + t, dtype=torch.int64),
+        caches,
+        torch.tensor(1),
+        optional,
+    )
+    dynamic = ({0: AUTO, 1: AUTO}, {0: AUTO, 1: AUTO}, [{0: AUTO, 2: AUTO}] * len(names), {}, needs.dynamic)
+    inputs = ["input_ids", "attention_mask", *(n.format("past_key_values") for n in names), KEEP, *needs.names]
     outputs = ["logits", *(n.format("present") for n in names)]
     with traced_with(base, DECODER):
-        model = exported(DecoderGraph(base), arguments, inputs, outputs, dynamic)
+        model = exported(DecoderGraph(base, needs), arguments, inputs, outputs, dynamic)
     shapes: dict[str, list[str | int]] = {"input_ids": ["B", "T"], "attention_mask": ["B", "past + T"], KEEP: []}
+    shapes |= needs.shapes(base)
     shapes["logits"] = ["B", "kept", base.vocab_size]
     for name, shape in zip(names, (shape for shape in base.layers for _ in range(2))):
         shapes[name.format("past_key_values")] = ["B", shape.key_value_heads, "past", shape.head_size]
@@ -182,11 +204,12 @@ def decoder_graph(base: Base) -> onnx_ir.Model:
     return model
 
 
-def encoder_graph(base: Base, pooling: Pooling) -> onnx_ir.Model:
+def encoder_graph(base: Base, pooling: Pooling, needs: Needs = PLAIN) -> onnx_ir.Model:
     """The shared form of an encoder (BUNDLE.md)."""
     names = [n.format("past_key_values") for n in cache_names(len(base.layers))]
     b, t, p, e, c, f = 2, 4, 3, 5, 6, 7
     caches = [torch.zeros(b, shape.key_value_heads, p, shape.head_size) for shape in base.layers for _ in range(2)]
+    optional = needs.inputs(base, b, 8)
     arguments = (
         torch.ones(b, t, dtype=torch.int64),
         torch.ones(b, p + e + t, dtype=torch.int64),
@@ -197,12 +220,13 @@ def encoder_graph(base: Base, pooling: Pooling) -> onnx_ir.Model:
         torch.zeros(f, base.hidden_size),
         torch.zeros(f),
         torch.zeros(f, dtype=torch.int64),
+        optional,
     )
     rows, one = {0: AUTO, 1: AUTO}, {0: AUTO}
-    dynamic = (rows, rows, rows, [{0: AUTO, 2: AUTO}] * len(names), rows, one, one, one, one)
-    inputs = ["input_ids", "attention_mask", "prompt_embeds", *names, *HEAD]
+    dynamic = (rows, rows, rows, [{0: AUTO, 2: AUTO}] * len(names), rows, one, one, one, one, needs.dynamic)
+    inputs = ["input_ids", "attention_mask", "prompt_embeds", *names, *HEAD, *needs.names]
     with traced_with(base, ENCODER):
-        model = exported(EncoderGraph(base, pooling), arguments, inputs, ["logits"], dynamic)
+        model = exported(EncoderGraph(base, pooling, needs), arguments, inputs, ["logits"], dynamic)
     shapes: dict[str, list[str | int]] = {
         "input_ids": ["B", "T"],
         "attention_mask": ["B", "past + P + T"],
@@ -213,6 +237,7 @@ def encoder_graph(base: Base, pooling: Pooling) -> onnx_ir.Model:
         "head.dense.bias": ["F"],
         "head.dense.activation": ["F"],
         "logits": ["B", "C"],
+        **needs.shapes(base),
     }
     for name, shape in zip(names, (shape for shape in base.layers for _ in range(2))):
         shapes[name] = ["B", shape.key_value_heads, "past", shape.head_size]

@@ -16,8 +16,18 @@ from edgetune.models.base import Base
 from edgetune.models.encoder_decoder import Places, decoded, encoded
 from edgetune.models.forward_pairs import encoder_inputs, places_of
 from edgetune.models.layer import LayerShape
+from edgetune_export.needs import PLAIN, SUFFIX, Needs
 from edgetune_export.pair_operators import PAIR, KeysPass, OwnCache, PairCache, PairPass
-from edgetune_export.trace import AUTO, KEEP, declared, exported, last_positions, paired, traced_with, with_default
+from edgetune_export.trace import (
+    AUTO,
+    KEEP,
+    declared,
+    exported,
+    last_positions,
+    paired,
+    traced_with,
+    with_default,
+)
 
 ENCODER_FILE, DECODER_FILE = "encoder.onnx", "decoder.onnx"
 
@@ -25,17 +35,23 @@ ENCODER_FILE, DECODER_FILE = "encoder.onnx", "decoder.onnx"
 class PairEncoderGraph(torch.nn.Module):
     """ids, mask, prompt, caches → keys and values of every layer's cross-attention."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, needs: Needs) -> None:
         super().__init__()
-        self.base, self.model = base, base.model
+        self.base, self.model, self.needs = base, base.model, needs
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, prompt_embeds: Tensor, past: list[Tensor]
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        prompt_embeds: Tensor,
+        past: list[Tensor],
+        optional: list[Tensor],
     ) -> tuple[Tensor, ...]:
         length = past[0].shape[2]
         state = Pass(past=paired(past), past_visible=attention_mask[:, :length].bool())
         mask = attention_mask[:, length:]
-        states = encoded(self.model, state, mask, **encoder_inputs(self.base, input_ids, prompt_embeds))
+        inputs = encoder_inputs(self.base, input_ids, prompt_embeds, self.needs.given(optional).get(SUFFIX))
+        states = encoded(self.model, state, mask, **inputs)
         keys = KeysPass(order=places_of(self.base).order)
         decoded(self.model, keys, states, mask, torch.zeros_like(input_ids[:, :1]))
         return tuple(x for layer in keys.cross for x in layer)
@@ -109,32 +125,35 @@ def cache_shapes(names: list[str], layers: Sequence[LayerShape], length: str) ->
     return {name: ["B", x.key_value_heads, length, x.head_size] for name, x in zip(names, both)}
 
 
-def pair_graphs(base: Base) -> dict[str, onnx_ir.Model]:
+def pair_graphs(base: Base, needs: Needs = PLAIN) -> dict[str, onnx_ir.Model]:
     """By file, the shared form of an encoder–decoder (BUNDLE.md)."""
     places = places_of(base)
     with traced_with(base, PAIR):
-        return {ENCODER_FILE: encoder_side(base, places), DECODER_FILE: decoder_side(base, places)}
+        return {ENCODER_FILE: encoder_side(base, places, needs), DECODER_FILE: decoder_side(base, places)}
 
 
-def encoder_side(base: Base, places: Places) -> onnx_ir.Model:
+def encoder_side(base: Base, places: Places, needs: Needs) -> onnx_ir.Model:
     names, outputs = key_value_names(base, "encoder"), key_value_names(base, "cross", "present")
     b, t, p, e = 2, 4, 3, 5
+    optional = needs.inputs(base, b, 6)
     arguments = (
         torch.ones(b, t, dtype=torch.int64),
         torch.ones(b, p + e + t, dtype=torch.int64),
         torch.zeros(b, e, base.embedding_size),
         zeros(places.encoder, b, p),
+        optional,
     )
     rows = {0: AUTO, 1: AUTO}
-    dynamic = (rows, rows, rows, [{0: AUTO, 2: AUTO}] * len(names))
-    inputs = ["input_ids", "attention_mask", "prompt_embeds", *names]
-    model = exported(PairEncoderGraph(base), arguments, inputs, outputs, dynamic)
+    dynamic = (rows, rows, rows, [{0: AUTO, 2: AUTO}] * len(names), needs.dynamic)
+    inputs = ["input_ids", "attention_mask", "prompt_embeds", *names, *needs.names]
+    model = exported(PairEncoderGraph(base, needs), arguments, inputs, outputs, dynamic)
     declared(model, {
         "input_ids": ["B", "T"],
         "attention_mask": ["B", "past + P + T"],
         "prompt_embeds": ["B", "P", base.embedding_size],
         **cache_shapes(names, places.encoder, "past"),
         **cache_shapes(outputs, places.cross, "P + T"),
+        **needs.shapes(base),
     })  # fmt: skip
     return model
 

@@ -19,6 +19,7 @@ from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base
 from edgetune.models.forward_pairs import places_of
+from edgetune.models.suffix import suffix_ids
 from edgetune_export.device import device_file
 
 TOLERANCE = {"fp32": 1e-4}
@@ -69,7 +70,7 @@ def padded(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]
 
 @torch.no_grad()
 def encoder_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str) -> Iterator[Check]:
-    rows = sample_rows(tuned.base, tuned.virtual().length)
+    rows = sample_rows(tuned.base, tuned.virtual().tokens)
     ids, mask = padded(rows, tuned.base.pad_token_id)
     expected = tuned.class_logits(ids, mask).numpy()
     yield compared(f"{name}, batch of mixed lengths", expected, model.class_logits(rows, adapter=name))
@@ -79,12 +80,32 @@ def encoder_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str) -> It
 @torch.no_grad()
 def decoder_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str | None) -> Iterator[Check]:
     """The prompt at once, and in steps of one token over the cache."""
-    named = name or "base"
-    for row in sample_rows(tuned.base, tuned.virtual().length)[1:]:
+    named, virtual = name or "base", tuned.virtual()
+    if virtual.suffix is not None:
+        yield from suffix_checks(model, tuned, named)
+        return
+    for row in sample_rows(tuned.base, virtual.tokens)[1:]:
         ids, mask = padded([row], tuned.base.pad_token_id)
         expected = tuned.token_logits(ids, mask, mask.bool()).numpy()
         yield compared(f"{named}, prefill of {len(row)}", expected, model.logits(row, adapter=name, keep=0))
         yield compared(f"{named}, steps of 1", expected[1:], model.step_logits(row, adapter=name)[1:])
+
+
+@torch.no_grad()
+def suffix_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str) -> Iterator[Check]:
+    """Prompts at once, and as a batch of mixed lengths whose completion is written in steps of 1."""
+    base, taken = tuned.base, tuned.virtual().tokens
+    written = min(9, ((base.max_positions or 99) - taken) // 2)
+    rows, target = sample_rows(base, taken + written), sample_rows(base, 0)[-1][:written]
+    ids, stepped_logits = suffix_ids(tuned.virtual().suffix_length, base.vocab_size), []
+    for row in rows:
+        whole = torch.tensor([[*row, *ids, *target[:-1]]])
+        expected = tuned.token_logits(whole, torch.ones_like(whole), torch.ones_like(whole, dtype=torch.bool)).numpy()
+        prompt = expected[: len(row) + len(ids)]
+        yield compared(f"{name}, prefill of {len(row)}", prompt, model.logits(row, adapter=name, keep=0))
+        stepped_logits.append(expected[len(prompt) - 1 :])
+    got = np.stack(list(stepped(model, rows, target, name)), axis=1)
+    yield compared(f"{name}, a batch in steps of 1", np.stack(stepped_logits), got)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """The standalone form is a drop-in: plain onnxruntime, fed as an ordinary export, gives the tuned model's output."""
 
+import edgetune_runtime
 import numpy as np
 import onnxruntime
 import pytest
@@ -8,8 +9,10 @@ from edgetune_export.bundle import export_bundle
 from references.eager import eager_logits
 
 from edgetune.adapter import tuned_from
+from edgetune.errors import ConfigError
 
 from .conftest import random_adapter, rows_of
+from .options import option_adapters, plain_decoder_logits
 
 TOLERANCE = 1e-4
 
@@ -98,3 +101,44 @@ def test_folding_a_prompt_leaves_the_base_as_it_was(encoder, tmp_path):
     before = encoder.embeddings.weight.clone()
     export_bundle(encoder, {"task": random_adapter(encoder, "prompt", 5, 4)}, tmp_path / "b", standalone=True)
     assert torch.equal(encoder.embeddings.weight, before)
+
+
+@pytest.mark.parametrize("option", ["joined", "joined-both", "uneven", "last-layer", "first-layer"])
+def test_decoder_folds_every_option_that_stands_in_front_of_the_text(decoder, option, tmp_path):
+    (adapter,) = option_adapters(decoder, [option]).values()
+    if option == "joined-both":
+        with pytest.raises(ConfigError, match="does not know where the prompt ends"):
+            exported_session(decoder, adapter, tmp_path / "b")
+        return
+    session = exported_session(decoder, adapter, tmp_path / "b")
+    rows, steps = rows_of([9, 4]), rows_of([3, 3], seed=5)
+    ids, mask = np.array([rows[0], [0] * 5 + rows[1]]), np.array([[1] * 9, [0] * 5 + [1] * 4])
+    logits, *present = session.run(None, {"input_ids": ids, "attention_mask": mask, **empty_past(session)(2)})
+    got = [[logits[r, mask[r] == 1]] for r in range(2)]
+    for step in range(3):
+        mask = np.concatenate([mask, np.ones((2, 1), np.int64)], 1)
+        past = dict(zip(empty_past(session)(2), present))
+        feeds = {"input_ids": np.array([[row[step]] for row in steps]), "attention_mask": mask}
+        logits, *present = session.run(None, {**feeds, **past})
+        for r in range(2):
+            got[r].append(logits[r])
+    for row, more, found in zip(rows, steps, got):
+        expected = plain_decoder_logits(decoder, adapter, row, more).numpy()
+        np.testing.assert_allclose(np.concatenate(found), expected, rtol=0, atol=TOLERANCE)
+    assert list(edgetune_runtime.load(tmp_path / "b").adapters) == ["task"]
+
+
+@pytest.mark.parametrize(
+    "option, pooling", [("after", "mean"), ("both", "start"), ("joined-both", "mean"), ("last-layer", "mean")]
+)
+@torch.no_grad()
+def test_encoder_folds_every_option_whatever_side_is_padded(encoder, option, pooling, tmp_path):
+    (adapter,) = option_adapters(encoder, [option], pooling).values()
+    session, tuned = exported_session(encoder, adapter, tmp_path / "b"), tuned_from(encoder, adapter)
+    rows = rows_of([8, 3])
+    ids = np.array([rows[0], rows[1] + [0] * 5, [0] * 5 + rows[1]])
+    mask = np.array([[1] * 8, [1] * 3 + [0] * 5, [0] * 5 + [1] * 3])
+    (logits,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+    for row, got in zip([*rows, rows[1]], logits):
+        expected = tuned.class_logits(torch.tensor([row]), torch.ones(1, len(row), dtype=torch.int64))[0]
+        np.testing.assert_allclose(got, expected.numpy(), rtol=0, atol=TOLERANCE)

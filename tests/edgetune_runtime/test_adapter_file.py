@@ -113,7 +113,7 @@ def test_metadata_that_does_not_fit_is_refused(write, changes, words):
     ("changes", "words"),
     [
         ({"past_key_values.1.key": None}, r"lacks.*past_key_values\.1\.key"),
-        ({"past_key_values.1.key": np.zeros((1, 2, 4, 4), np.float32)}, r"past_key_values\.1\.key.*\[1, 2, 4, 4\]"),
+        ({"past_key_values.1.key": np.zeros((1, 2, 4, 4), np.float32)}, r"past_key_values\.1\.value.*\[1, 2, 4, 4\]"),
         ({"past_key_values.0.value": np.zeros((1, 3, 3, 4), np.float32)}, r"past_key_values\.0\.value"),
         ({"past_key_values.2.key": np.zeros((1, 2, 3, 4), np.float32)}, "2 layers"),
         ({"prompt_embeds": np.zeros((1, 2, 8), np.float32)}, "prompt_embeds"),

@@ -74,12 +74,13 @@ def random_layers(shapes, length, generator):
     return [(torch.randn(s, generator=generator), torch.randn(s, generator=generator)) for s in sizes]
 
 
-def random_virtual(base, places=("encoder", "decoder", "cross"), length=3, prompt=0, seed=0):
-    """Random keys and values in some places, and a random prompt."""
+def random_virtual(base, places=("encoder", "decoder", "cross"), length=3, prompt=0, seed=0, suffix=0):
+    """Random keys and values in some places, and random vectors in front of the encoder's text and behind it."""
     generator = torch.Generator().manual_seed(seed)
     layers = {place: random_layers(base.places.shapes(place), length, generator) for place in places}
     vectors = torch.randn(1, prompt, base.embedding_size, generator=generator) if prompt else None
-    return Virtual(vectors, layers.get("encoder"), layers.get("decoder"), layers.get("cross"))
+    behind = torch.randn(1, suffix, base.embedding_size, generator=generator) if suffix else None
+    return Virtual(vectors, layers.get("encoder"), layers.get("decoder"), layers.get("cross"), behind)
 
 
 def pair_adapter(base, places=("encoder", "decoder", "cross"), length=3, prompt=0, seed=0, **more):
@@ -137,8 +138,7 @@ def reference_logits(base, virtual, ids, decoder_ids):
     table(torch.tensor([ids]))
     hook.remove()
     embeds = taken[0] * scale
-    if virtual.prompt is not None:
-        embeds = torch.cat([virtual.prompt, embeds], dim=1)
+    embeds = torch.cat([x for x in (virtual.prompt, embeds, virtual.suffix) if x is not None], dim=1)
     cache = DynamicCache()
     for i, (key, value) in enumerate(virtual.decoder or ()):
         cache.update(key, value, i)

@@ -16,6 +16,7 @@ from .checked import Fields
 from .encoder_decoder import cross_names, encoder_past_names, named, own_names
 from .errors import AdapterError, BaseMismatchError
 from .layer import Layer
+from .layer_lengths import longest_of
 from .manifest import Manifest
 from .results import AdapterInfo
 
@@ -29,9 +30,9 @@ class Adapter:
     info: AdapterInfo
     metadata: AdapterMetadata
     past: tuple[np.ndarray, ...]
-    """Keys and values of the virtual tokens, layer by layer, key before value: 2·L of [1, K, P, D], or empty."""
+    """Keys and values of the virtual tokens, layer by layer, key before value: 2·L of [1, K, P_l, D], or empty."""
     prompt: np.ndarray | None = None
-    """[1, P, E], encoders only; E is the manifest's `embedding_size`."""
+    """[1, P, E], not of decoders; E is the manifest's `embedding_size`."""
     decoder_past: tuple[np.ndarray, ...] = ()
     """Encoder–decoders: what stands in front of the decoder's own cache; `past` is the encoder's then."""
     cross_past: tuple[np.ndarray, ...] = ()
@@ -44,11 +45,13 @@ class Adapter:
     """[F, H], the head's hidden layer; None: it has none."""
     dense_bias: np.ndarray | None = None
     """[F]."""
+    suffix: np.ndarray | None = None
+    """[1, Q, E], virtual tokens behind the text."""
 
     @property
     def prefix_tokens(self) -> int:
-        """Virtual tokens that are keys and values."""
-        return self.past[0].shape[2] if self.past else 0
+        """Virtual tokens that are keys and values, of the longest layer."""
+        return longest_of(self.past)
 
     @property
     def prompt_tokens(self) -> int:
@@ -56,15 +59,20 @@ class Adapter:
         return 0 if self.prompt is None else self.prompt.shape[1]
 
     @property
+    def suffix_tokens(self) -> int:
+        """Virtual tokens that are embeddings behind the text."""
+        return 0 if self.suffix is None else self.suffix.shape[1]
+
+    @property
     def decoder_tokens(self) -> int:
         """Virtual tokens in front of an encoder–decoder's completion."""
-        return self.decoder_past[0].shape[2] if self.decoder_past else 0
+        return longest_of(self.decoder_past)
 
     @property
     def most_tokens(self) -> int:
         """Of the places that an encoder–decoder's prefix can go to, the longest; all of them, for the others."""
-        cross = self.cross_past[0].shape[2] if self.cross_past else 0
-        return max(self.prefix_tokens + self.prompt_tokens, self.decoder_tokens, cross)
+        around = self.prefix_tokens + self.prompt_tokens + self.suffix_tokens
+        return max(around, self.decoder_tokens, longest_of(self.cross_past))
 
 
 def info_from(metadata: AdapterMetadata, name: str, size_bytes: int) -> AdapterInfo:
@@ -90,7 +98,7 @@ def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Ada
     if manifest.kind == "decoder" and prompt is not None:
         raise AdapterError(f"{path}: holds `prompt_embeds`, which a decoder cannot take. Export the adapter again.")
     info = info_from(metadata, metadata.name if name is None else name, path.stat().st_size)
-    adapter = Adapter(info, metadata, pasts[0], prompt)
+    adapter = Adapter(info, metadata, pasts[0], prompt, suffix=_suffix_from(path, tensors, manifest))
     if manifest.encoder_decoder:
         adapter = replace(adapter, decoder_past=pasts[1], cross_past=pasts[2])
     if manifest.task == "classify":
@@ -101,6 +109,16 @@ def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Ada
             f"{path}: says {metadata.virtual_tokens} virtual tokens, and its tensors hold {held}. Export it again."
         )
     return adapter
+
+
+def _suffix_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) -> np.ndarray | None:
+    suffix = _taken(path, tensors, "suffix_embeds", (1, None, manifest.graph.embedding_size), required=False)
+    if suffix is not None and not manifest.graph.suffixes:
+        raise AdapterError(
+            f"{path}: has virtual tokens behind the text, which this bundle's graph does not take. Export the bundle "
+            "anew, with this adapter."
+        )
+    return suffix
 
 
 def _with_head(path: Path, adapter: Adapter, tensors: dict[str, np.ndarray], manifest: Manifest) -> Adapter:
@@ -172,24 +190,40 @@ def _pasts_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) 
             (own_names(layers)[0], layers),
             (cross_names(pair.cross_layers)[0], pair.cross_layers),
         ]
+    wanted = [_stored_names(tensors, names) for names, _ in places]
     present = {name for name in tensors if "past_key_values." in name}
-    if extra := sorted(present.difference(*(names for names, _ in places))):
+    if extra := sorted(present.difference(*wanted)):
         raise AdapterError(
             f"{path}: holds `{extra[0]}`, and the base has {len(manifest.graph.layers)} layers. It is of another base."
         )
-    return [_past_from(path, tensors, *place) if present & set(place[0]) else () for place in places]
+    pasts = [
+        _past_from(path, tensors, names, of_place) if present & set(names) else ()
+        for names, (_, of_place) in zip(wanted, places)
+    ]
+    if not manifest.graph.layer_lengths and any(len({x.shape[2] for x in past}) > 1 for past in pasts):
+        raise AdapterError(
+            f"{path}: its prefix is longer in some layers than in others, which this bundle's graph does not take. "
+            "Export the bundle anew, with this adapter."
+        )
+    return pasts
+
+
+def _stored_names(tensors: dict[str, np.ndarray], names: Sequence[str]) -> list[str]:
+    """`names` as the file has them: a layer's keys that are its values too are stored once."""
+    shared = [f"{name.rpartition('.')[0]}.key_value" for name in names]
+    return shared if any(name in tensors for name in shared) else list(names)
 
 
 def _past_from(
     path: Path, tensors: dict[str, np.ndarray], names: Sequence[str], layers: Sequence[Layer]
 ) -> tuple[np.ndarray, ...]:
-    """Keys and values of every layer, all of one length."""
+    """Keys and values of every layer; both of one length, layers may differ."""
     length = None
     past = []
     for i, name in enumerate(names):
         layer = layers[i // 2]
         past.append(_taken(path, tensors, name, (1, layer.key_value_heads, length, layer.head_size)))
-        length = past[-1].shape[2]
+        length = None if i % 2 else past[-1].shape[2]
     return tuple(past)
 
 

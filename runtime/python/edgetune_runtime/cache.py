@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import ContextLengthError
 from .layer import Layer
+from .layer_lengths import longest_of
 
 STEP = 256
 """Positions by which a buffer grows at least."""
@@ -39,10 +40,13 @@ class KeyValueCache:
         return [buffer[row : row + 1] for buffer in self._buffers]
 
     def put_prefix(self, row: int, past: Sequence[np.ndarray]) -> None:
-        """The row begins with keys and values `past`, 2·L of [1, K, P, D], or with nothing."""
+        """The row begins with keys and values `past`, 2·L of [1, K, P_l, D], or with nothing.
+
+        A layer that has fewer than the longest is in use up to as many positions less.
+        """
         for buffer, x in zip(self._buffers, past):
             buffer[row, :, : x.shape[2]] = x[0]
-        self.lengths[row] = past[0].shape[2] if past else 0
+        self.lengths[row] = longest_of(past)
 
     def grow(self, capacity: int) -> None:
         """S becomes `capacity`; what is in use is copied once."""

@@ -10,8 +10,15 @@ import onnxruntime as ort
 
 from .adapter import Adapter
 from .cache import STEP, KeyValueCache, capacity_for
+from .errors import TaskError
+from .layer_lengths import evened, longest_of
 from .manifest import Graph
+from .optional_inputs import optional_feeds
 from .session import element_type, past_names, present_names
+from .suffix import with_suffix
+
+NOTHING = np.empty(0, np.int64)
+"""No tokens."""
 
 
 class Decoder(Protocol):
@@ -20,7 +27,7 @@ class Decoder(Protocol):
     def prefill(
         self, rows: Sequence[np.ndarray], adapters: Sequence[Adapter | None], reserve: int = 0
     ) -> tuple[np.ndarray, Any]:
-        """Texts, B of [T] int64, each behind its adapter's virtual tokens → logits [B, V] of their last tokens, state.
+        """Texts, B of [T] int64, each amid its adapter's virtual tokens → logits [B, V] of the last positions, state.
 
         `reserve` is the number of steps to come, if it is known.
         """
@@ -34,13 +41,26 @@ class Decoder(Protocol):
         """The state of one row less: the last row takes the place of `row`."""
         ...
 
-    def logits(self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0) -> np.ndarray:
-        """Logits [keep, V] of the last `keep` positions of one text [T], [T, V] for 0; float32."""
+    def logits(
+        self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0, completion: np.ndarray = NOTHING
+    ) -> np.ndarray:
+        """Logits [keep, V] of the last `keep` positions, all for 0; float32.
+
+        The positions are those of one text [T], of the virtual tokens behind it, if any, and of its completion [U].
+        """
         ...
 
 
 def step_logits(decoder: Decoder, token_ids: np.ndarray, adapter: Adapter | None) -> np.ndarray:
-    """Logits [T, V] of one text [T], token by token over the cache."""
+    """Logits [T, V] of one text [T], token by token over the cache.
+
+    Raises TaskError for an adapter whose virtual tokens stand behind the text: every token would push them on.
+    """
+    if adapter is not None and adapter.suffix_tokens:
+        raise TaskError(
+            f"the adapter {adapter.info.name!r} has virtual tokens behind the text, so a text has no steps. "
+            "Use logits, or completion_logits."
+        )
     logits, state = decoder.prefill([token_ids[:1]], [adapter], len(token_ids))
     rows = [logits[0].copy()]
     for i in range(1, len(token_ids)):
@@ -52,8 +72,17 @@ def step_logits(decoder: Decoder, token_ids: np.ndarray, adapter: Adapter | None
 class SharedState:
     """The cache of one batch with its bindings. It belongs to one call, so calls from several threads do not meet."""
 
-    def __init__(self, cache: KeyValueCache, session: ort.InferenceSession, vocab_size: int, dtype: type[np.floating]):
+    def __init__(
+        self,
+        cache: KeyValueCache,
+        session: ort.InferenceSession,
+        vocab_size: int,
+        dtype: type[np.floating],
+        of_rows: dict[str, np.ndarray],
+    ):
         self.cache = cache
+        self.of_rows = of_rows
+        """Inputs [B, …] that stay the same from step to step; they are the state's own."""
         self.binding = session.io_binding()
         self.input_ids = np.zeros((cache.rows, 1), np.int64)
         self.logits = np.empty((cache.rows, 1, vocab_size), dtype)
@@ -70,8 +99,17 @@ class SharedState:
         elif rows == 1:
             self.mask[:] = 1
         bind_cache(self.binding, names, self.cache.buffers)
+        for name, array in self.of_rows.items():
+            self.of_rows[name] = array[:rows]
+            bind_input(self.binding, name, self.of_rows[name])
         bind_input(self.binding, "input_ids", self.input_ids)
         bind_output(self.binding, "logits", self.logits)
+
+    def drop(self, row: int) -> None:
+        """The batch becomes one row smaller: the last row takes the place of `row`."""
+        for array in self.of_rows.values():
+            array[row] = array[self.cache.rows - 1]
+        self.cache.drop(row)
 
     def bind_mask(self) -> None:
         """Binds the mask [B, longest], each row right-padded, over the one array that all steps share."""
@@ -97,13 +135,15 @@ class SharedDecoder:
     ) -> tuple[np.ndarray, SharedState]:
         """See `Decoder`. Rows go one by one, as the operator wants it, each into its own row of the buffers."""
         pasts = [adapter.past if adapter else () for adapter in adapters]
-        longest = max(len(ids) + (past[0].shape[2] if past else 0) for ids, past in zip(rows, pasts))
+        rows = [with_suffix(ids, adapter, self._graph.vocab_size) for ids, adapter in zip(rows, adapters)]
+        longest = max(len(ids) + longest_of(past) for ids, past in zip(rows, pasts))
         limit = self._graph.max_positions
         # most texts end long before the most tokens that they may have
         soon = longest + min(reserve, STEP)
         capacity = capacity_for(max(longest, soon if limit is None else min(soon, limit)), limit)
         cache = KeyValueCache(self._graph.layers, len(rows), capacity, self._cache_dtype)
-        state = SharedState(cache, self._session, self._graph.vocab_size, self._logits_dtype)
+        of_rows = optional_feeds(adapters, self._graph, self._cache_dtype)
+        state = SharedState(cache, self._session, self._graph.vocab_size, self._logits_dtype, of_rows)
         for row, (ids, past) in enumerate(zip(rows, pasts)):
             cache.put_prefix(row, past)
             cache.lengths[row] += len(ids)
@@ -129,20 +169,24 @@ class SharedDecoder:
 
     def without_row(self, row: int, state: SharedState) -> SharedState:
         """See `Decoder`. One row of the buffers is copied."""
-        state.cache.drop(row)
+        state.drop(row)
         if state.cache.rows:
             state.fit_to_cache(self._names)
         return state
 
-    def logits(self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0) -> np.ndarray:
+    def logits(
+        self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0, completion: np.ndarray = NOTHING
+    ) -> np.ndarray:
         """See `Decoder`."""
-        past = adapter.past if adapter and adapter.past else self._empty_past()
+        past = evened(adapter.past) if adapter and adapter.past else self._empty_past()
+        token_ids = np.concatenate([with_suffix(token_ids, adapter, self._graph.vocab_size), completion])
         feeds: dict[str, np.ndarray] = {
             name: x.astype(self._cache_dtype, copy=False) for name, x in zip(self._names[0], past)
         }
         feeds["input_ids"] = np.ascontiguousarray(token_ids, np.int64)[None]
         feeds["attention_mask"] = np.ones((1, past[0].shape[2] + len(token_ids)), np.int64)
         feeds["num_logits_to_keep"] = np.array(keep, np.int64)
+        feeds |= optional_feeds([adapter], self._graph, self._cache_dtype)
         return np.asarray(self._session.run(["logits"], feeds)[0], np.float32)[0]
 
     def _prefill_row(self, input_ids: np.ndarray, row: int, state: SharedState) -> None:
@@ -151,6 +195,8 @@ class SharedDecoder:
         bind_cache(binding, self._names, state.cache.row(row))
         bind_input(binding, "input_ids", input_ids)
         bind_input(binding, "attention_mask", mask)
+        for name, array in state.of_rows.items():
+            bind_input(binding, name, array[row : row + 1])
         bind_output(binding, "logits", state.logits[row : row + 1])
         self._session.run_with_iobinding(binding)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnxruntime as ort
@@ -12,8 +12,10 @@ from .adapter import Adapter
 from .heads import joined_heads
 from .layer import Layer
 from .manifest import Manifest
+from .optional_inputs import optional_feeds
 from .results import Classification
 from .session import element_type, past_names
+from .suffix import with_suffix
 
 MAX_ROWS = 32
 """Rows in one run; more gain nothing on a CPU and cost memory."""
@@ -51,6 +53,9 @@ class Encoder:
         return results
 
     def _run(self, rows: Sequence[EncoderRow]) -> list[np.ndarray]:
+        if self._manifest.graph.suffixes:
+            vocab_size = self._manifest.graph.vocab_size
+            rows = [replace(row, token_ids=with_suffix(row.token_ids, row.adapter, vocab_size)) for row in rows]
         input_ids, mask = padded(rows, self._manifest.tokenizer.pad_token_id or 0)
         if not self._shared:
             return list(self._logits({"input_ids": input_ids, "attention_mask": mask}))
@@ -68,6 +73,7 @@ class Encoder:
                 "prompt_embeds": joined_prompts(adapters, prompt_mask.shape[1], graph.embedding_size, self._dtype),
                 **dict(zip(self._names, joined_pasts(pasts, prefix_mask.shape[1], graph.layers, self._dtype))),
                 **joined_heads(heads, graph.hidden_size, self._dtype, dense=graph.dense_heads),
+                **optional_feeds(adapters, graph, self._dtype),
             }
         )
         return [row[first_class[a] : first_class[a] + len(a.info.labels)] for row, a in zip(logits, adapters)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .adapter import Adapter
-from .decoder import Decoder
+from .decoder import NOTHING, Decoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +41,11 @@ class EnsembleDecoder:
             state = self.decoder.without_row(row * len(self.members) + member, state)
         return state
 
-    def logits(self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0) -> np.ndarray:
-        """See `Decoder`."""
-        each = [self.decoder.logits(token_ids, member, keep) for member in self.members]
+    def logits(
+        self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0, completion: np.ndarray = NOTHING
+    ) -> np.ndarray:
+        """See `Decoder`. Of members whose suffixes differ in length `keep` says how many positions."""
+        each = [self.decoder.logits(token_ids, member, keep, completion) for member in self.members]
         return mean_distribution(np.stack(each))
 
     def _joint(self, logits: np.ndarray) -> np.ndarray:

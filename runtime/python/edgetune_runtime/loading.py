@@ -37,7 +37,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None, verify: bo
     if pair := manifest.encoder_decoder:
         encoder_path = folder / pair.encoder_file
         encoder = open_session(encoder_path, threads)
-        check_pair_encoder(encoder, pair, encoder_path)
+        check_pair_encoder(encoder, manifest, pair, encoder_path)
         target = read_tokenizer(folder / pair.target_tokenizer) if pair.target_tokenizer else tokenizer
         engine = PairDecoder(encoder, session, manifest)
         return Model(manifest, tokenizer, adapters, decoder=engine, target_tokenizer=target)

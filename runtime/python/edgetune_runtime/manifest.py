@@ -41,6 +41,10 @@ class Graph:
     """Encoders: `"mean"`, `"first"` or `"start"`."""
     dense_heads: bool = False
     """Encoders, shared: whether heads may have a hidden layer."""
+    suffixes: bool = False
+    """Shared: whether the graph takes virtual tokens behind the text."""
+    layer_lengths: bool = False
+    """Shared: whether a prefix may be longer in some layers than in others."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,8 @@ def _graph_from(graph: Fields) -> Graph:
         max_positions=max_positions,
         pooling=graph.optional_text("pooling"),
         dense_heads=graph.flag("dense_heads"),
+        suffixes=graph.flag("suffixes"),
+        layer_lengths=graph.flag("layer_lengths"),
     )
 
 

@@ -226,7 +226,10 @@ class Model:
     def logits(
         self, token_ids: Sequence[int] | np.ndarray, *, adapter: AdapterChoice = DEFAULT, keep: int = 0
     ) -> np.ndarray:
-        """Logits [keep, V] of the last `keep` positions of one text [T], [T, V] for 0; float32, decoders."""
+        """Logits [keep, V] of the last `keep` positions of one text [T], all for 0; float32, decoders.
+
+        Those are [T, V], or [T + Q, V] of an adapter with Q virtual tokens behind the text.
+        """
         decoder, chosen = self.decoder, self._adapters.one(adapter)
         return decoder.logits(self._texts.whole_row(token_ids, chosen, "the text"), chosen, keep)
 
@@ -248,7 +251,8 @@ class Model:
             ids = self._texts.pair_row(token_ids, chosen, "the text")
             return decoder.completion_logits(ids, np.asarray(completion), chosen)
         whole = self._texts.whole_row([*token_ids, *completion], chosen, "the text")
-        return decoder.logits(whole, chosen, len(completion) + 1)[:-1]
+        ids, written = np.split(whole, [len(token_ids)])
+        return decoder.logits(ids, chosen, len(written) + 1, written)[:-1]
 
     def class_logits(
         self, token_ids_rows: Sequence[Sequence[int] | np.ndarray], adapter: str | Default = DEFAULT

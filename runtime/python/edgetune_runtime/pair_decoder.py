@@ -9,42 +9,16 @@ import onnxruntime as ort
 
 from .adapter import Adapter
 from .cache import STEP, KeyValueCache, capacity_for
-from .decoder import SharedDecoder, SharedState, bind_input
+from .decoder import NOTHING, SharedDecoder, SharedState
 from .encoder import front_mask, joined_pasts
 from .encoder_decoder import EncoderDecoder, cross_names, encoder_past_names, own_names
 from .errors import TaskError
 from .layer import Layer
+from .layer_lengths import longest_of
 from .manifest import Manifest
+from .optional_inputs import optional_feeds
 from .session import element_type
-
-
-class PairState(SharedState):
-    """The state of a decoder with what it has of its rows' texts."""
-
-    def __init__(
-        self,
-        cache: KeyValueCache,
-        session: ort.InferenceSession,
-        vocab_size: int,
-        dtype: type[np.floating],
-        cross: dict[str, np.ndarray],
-    ):
-        super().__init__(cache, session, vocab_size, dtype)
-        self.cross = cross
-        """The decoder's inputs that stay: keys and values [B, K, S, D], and their mask [B, S]."""
-
-    def fit_to_cache(self, names: tuple[list[str], list[str]]) -> None:
-        super().fit_to_cache(names)
-        for name, array in self.cross.items():
-            self.cross[name] = array[: self.cache.rows]
-            bind_input(self.binding, name, self.cross[name])
-
-    def drop(self, row: int) -> None:
-        """The last row takes the place of `row`."""
-        last = self.cache.rows - 1
-        for array in self.cross.values():
-            array[row] = array[last]
-        self.cache.drop(row)
+from .suffix import with_suffix
 
 
 class PairDecoder(SharedDecoder):
@@ -63,10 +37,10 @@ class PairDecoder(SharedDecoder):
 
     def prefill(
         self, rows: Sequence[np.ndarray], adapters: Sequence[Adapter | None], reserve: int = 0
-    ) -> tuple[np.ndarray, PairState]:
+    ) -> tuple[np.ndarray, SharedState]:
         """See `Decoder`: the texts are the encoder's, the logits those behind the token that starts a completion."""
         pasts = [adapter.decoder_past if adapter else () for adapter in adapters]
-        longest = 1 + max(past[0].shape[2] if past else 0 for past in pasts)
+        longest = 1 + max(longest_of(past) for past in pasts)
         limit = self._graph.max_positions
         soon = longest + min(reserve, STEP)
         cache = KeyValueCache(
@@ -78,19 +52,14 @@ class PairDecoder(SharedDecoder):
         for row, past in enumerate(pasts):
             cache.put_prefix(row, past)
         cross = self._read(rows, adapters)
-        state = PairState(cache, self._session, self._graph.vocab_size, self._logits_dtype, cross)
+        state = SharedState(cache, self._session, self._graph.vocab_size, self._logits_dtype, cross)
         state.fit_to_cache(self._names)
         logits, _ = self.step(np.full(len(rows), self._pair.start_token_id, np.int64), state)
         return logits, state
 
-    def without_row(self, row: int, state: PairState) -> PairState:  # type: ignore[override]
-        """See `Decoder`. One row of the buffers is copied."""
-        state.drop(row)
-        if state.cache.rows:
-            state.fit_to_cache(self._names)
-        return state
-
-    def logits(self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0) -> np.ndarray:
+    def logits(
+        self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0, completion: np.ndarray = NOTHING
+    ) -> np.ndarray:
         """See `Decoder`. An encoder–decoder's logits are those of a completion."""
         raise TaskError("an encoder-decoder has no logits of a text alone. Use completion_logits.")
 
@@ -111,7 +80,8 @@ class PairDecoder(SharedDecoder):
         Rows whose prompts have one length go through the encoder together: it counts positions from the first column.
         """
         fronts = [adapter.cross_past if adapter else () for adapter in adapters]
-        front_lengths = [front[0].shape[2] if front else 0 for front in fronts]
+        front_lengths = [longest_of(front) for front in fronts]
+        rows = [with_suffix(ids, adapter, self._graph.vocab_size) for ids, adapter in zip(rows, adapters)]
         prompts = [adapter.prompt_tokens if adapter else 0 for adapter in adapters]
         lengths = [f + p + len(ids) for f, p, ids in zip(front_lengths, prompts, rows)]
         found = [zeros(layer, len(rows), max(lengths), self._cache_dtype) for layer in both(self._pair.cross_layers)]
@@ -128,7 +98,8 @@ class PairDecoder(SharedDecoder):
         return {**dict(zip(self._cross, found)), "encoder_attention_mask": mask}
 
     def _encode(self, rows: Sequence[np.ndarray], adapters: Sequence[Adapter | None], prompt: int) -> list[np.ndarray]:
-        """2·L of [B, K, prompt + T, D]: what the decoder takes of the encoder's states; texts are right-padded."""
+        """2·L of [B, K, prompt + T, D]: what the decoder takes of the encoder's states; texts, with the ids of their
+        suffixes, are right-padded."""
         longest, layers = max(map(len, rows)), self._pair.encoder_layers
         input_ids, text_mask = (
             np.full((len(rows), longest), self._pad, np.int64),
@@ -137,7 +108,7 @@ class PairDecoder(SharedDecoder):
         for r, ids in enumerate(rows):
             input_ids[r, : len(ids)], text_mask[r, : len(ids)] = ids, 1
         pasts = [adapter.past if adapter else () for adapter in adapters]
-        prefix_mask = front_mask([past[0].shape[2] if past else 0 for past in pasts])
+        prefix_mask = front_mask([longest_of(past) for past in pasts])
         embeds = np.zeros((len(rows), prompt, self._graph.embedding_size), self._encoder_dtype)
         for r, adapter in enumerate(adapters):
             if adapter is not None and adapter.prompt is not None:
@@ -148,6 +119,7 @@ class PairDecoder(SharedDecoder):
             "attention_mask": np.concatenate([prefix_mask, np.ones((len(rows), prompt), np.int64), text_mask], axis=1),
             "prompt_embeds": embeds,
             **dict(zip(encoder_past_names(layers), joined)),
+            **optional_feeds(adapters, self._graph, self._encoder_dtype),
         }
         return [np.asarray(x) for x in self._encoder.run(self._given, feeds)]
 

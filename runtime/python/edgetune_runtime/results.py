@@ -20,7 +20,7 @@ class AdapterInfo:
     method: str
     """How it was tuned: `"prompt"`, `"prefix"` or `"prompt+prefix"`."""
     virtual_tokens: int
-    """P: positions it takes in front of the text."""
+    """P: positions that it takes, in front of the text and behind it."""
     labels: tuple[str, ...]
     """In the order of the head's rows; empty unless it classifies."""
     size_bytes: int

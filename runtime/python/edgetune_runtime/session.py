@@ -11,6 +11,7 @@ import onnxruntime as ort
 from .encoder_decoder import EncoderDecoder, cross_names, encoder_past_names, own_names
 from .errors import BundleError, OptionError
 from .manifest import Manifest
+from .optional_inputs import optional_inputs
 
 QUIET = 3
 """Errors only: onnxruntime's warnings are for the exporter."""
@@ -74,12 +75,15 @@ def check_graph(session: ort.InferenceSession, manifest: Manifest, path: Path) -
         inputs += ["prompt_embeds", *past_names(layers), "head.weight", "head.bias"]
         if manifest.graph.dense_heads:
             inputs += ["head.dense.weight", "head.dense.bias", "head.dense.activation"]
+    if manifest.form == "shared" and not manifest.encoder_decoder:
+        inputs += optional_inputs(manifest.graph)
     check_ends(session, inputs, outputs, path)
 
 
-def check_pair_encoder(session: ort.InferenceSession, pair: EncoderDecoder, path: Path) -> None:
+def check_pair_encoder(session: ort.InferenceSession, manifest: Manifest, pair: EncoderDecoder, path: Path) -> None:
     """The same for the encoder of an encoder–decoder."""
     inputs = ["input_ids", "attention_mask", "prompt_embeds", *encoder_past_names(pair.encoder_layers)]
+    inputs += optional_inputs(manifest.graph)
     check_ends(session, inputs, cross_names(pair.cross_layers)[1], path)
 
 

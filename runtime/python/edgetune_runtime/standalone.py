@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from .adapter import Adapter
+from .decoder import NOTHING
 from .manifest import Graph
 from .session import element_type, past_names, present_names
 
@@ -49,9 +50,11 @@ class StandaloneDecoder:
         kept[row] = kept[-1]
         return kept[:-1]
 
-    def logits(self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0) -> np.ndarray:
+    def logits(
+        self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0, completion: np.ndarray = NOTHING
+    ) -> np.ndarray:
         """See `Decoder`."""
-        return self._run(token_ids, self._empty())[0][-keep:]
+        return self._run(np.concatenate([token_ids, completion]), self._empty())[0][-keep:]
 
     def _run(self, token_ids: np.ndarray, row: RowState) -> tuple[np.ndarray, RowState]:
         """Tokens [T] behind the row's past → logits [T, V] float32 and the row's next state."""

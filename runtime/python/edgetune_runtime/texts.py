@@ -91,7 +91,7 @@ class Texts:
     def pair_row(self, token_ids: Sequence[int] | np.ndarray, adapter: Adapter | None, where: str) -> np.ndarray:
         """Token ids [T] for an encoder–decoder's encoder; raises ContextLengthError where they do not fit."""
         ids = self._not_empty(checked_token_ids(token_ids, self._vocab_size, where), where)
-        prompt = adapter.prompt_tokens if adapter else 0
+        prompt = adapter.prompt_tokens + adapter.suffix_tokens if adapter else 0
         if self._limit is not None and len(ids) + prompt > self._limit:
             raise ContextLengthError(
                 f"{where}: {len(ids)} tokens and {prompt} virtual tokens make {len(ids) + prompt} positions, and the "

@@ -28,7 +28,20 @@ def compared(arguments, tmp_path_factory):
     made = {}
     for task in FAMILIES:
         out = tmp_path_factory.mktemp("compared") / task
-        budget = ["--steps", "6", "--batch-size", "8", "--lengths", "3", "--seeds", "2", "--eval-every", "3"]
+        budget = [
+            "--methods",
+            "prompt,prefix",
+            "--steps",
+            "6",
+            "--batch-size",
+            "8",
+            "--lengths",
+            "3",
+            "--seeds",
+            "2",
+            "--eval-every",
+            "3",
+        ]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("COLUMNS", "80")
             said, printed = captured([*arguments(task), *budget, "--out", str(out)])

@@ -143,3 +143,19 @@ def test_options_come_from_a_file_too(cli, arguments, tmp_path):
     figures = json.loads((tmp_path / "out/comparison.json").read_text("utf-8"))
     assert (figures["steps"], figures["rows_a_step"], figures["seeds"]) == (2, 4, [5])
     assert [variant["name"] for variant in figures["variants"]] == ["prompt-2"]
+
+
+def test_options_of_the_methods_are_compared_in_one_bundle(cli, folders, rows, tmp_path):
+    variants = ["prompt,prompt_position=after", "prompt+prefix", "prefix,prefix_lengths=1,2", "prefix,prefix_share=kv"]
+    found = cli(
+        "compare", "--model", folders("bert"), "--task", "classify", "--data", rows("classify"), "--eval-data",
+        rows("classify", "held_out"), "--steps", 2, "--batch-size", 4, "--seeds", 1, "--out", tmp_path / "out",
+        *(x for variant in variants for x in ("--variants", f"{variant},virtual_tokens=3")),
+    )  # fmt: skip
+    assert found.code == 0, found.err
+    figures = json.loads((tmp_path / "out" / "comparison.json").read_text("utf-8"))["variants"]
+    assert {one["name"]: one["virtual_tokens"] for one in figures} == {
+        "prompt-3-after": 3, "prompt-prefix-3": 6, "prefix-3-prefix_lengths-1-2": 2, "prefix-3-kv": 3,
+    }  # fmt: skip
+    of = {one["name"]: one["parameters"] - one["head_parameters"] for one in figures}
+    assert of["prefix-3-prefix_lengths-1-2"] == of["prefix-3-kv"] == 3 * 64

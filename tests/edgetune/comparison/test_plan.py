@@ -39,6 +39,22 @@ def test_variants_name_their_options_in_full():
     assert prefix.described == "prefix, 5 tokens, learning rate 0.02"
 
 
+def test_variants_may_differ_in_every_option_of_the_methods():
+    given = [
+        "prefix,prefix_layers=0,2,virtual_tokens=5", "prefix,prefix-lengths=4, 0 ,8",
+        "prompt,prompt_position=after", "prompt+prefix,prompt_position=both", "prefix,prefix_share=kv",
+        "prefix,prefix_layers=last:3",
+    ]  # fmt: skip
+    variants = planned(CONFIG, changes_asked(NOTHING, given)).variants
+    assert [variant.name for variant in variants] == [
+        "prefix-5-prefix_layers-0-2", "prefix-20-prefix_lengths-4-0-8", "prompt-20-after", "prompt-prefix-20-both",
+        "prefix-20-kv", "prefix-20-last-3",
+    ]  # fmt: skip
+    assert (variants[0].config.prefix_layers, variants[1].config.prefix_lengths) == ("0,2", "4,0,8")
+    assert variants[1].described == "prefix, prefix lengths 4,0,8"
+    assert variants[3].described == "prompt+prefix, 20 tokens, prompt position both"
+
+
 def test_every_variant_runs_once_before_any_runs_twice():
     runs = planned(CONFIG, changes_asked({**NOTHING, "method": "prompt,prefix"}, ()), seeds=3).runs
     assert [(run.variant.config.method, run.config.seed) for run in runs] == [
@@ -71,6 +87,8 @@ def test_a_run_is_evaluated_five_times_unless_told_otherwise():
         ({}, ("prefix,steps=5",), "all variants share"),
         ({}, ("prefix,tokens=5",), "not OPTION=VALUE"),
         ({}, ("prefix,virtual_tokens",), "not OPTION=VALUE"),
+        ({}, ("prefix,virtual_tokens=5,6",), "not OPTION=VALUE"),
+        ({}, ("prefix,prefix_share=keys",), "prefix_share is 'keys'"),
         ({}, ("prefix,virtual_tokens=1.5",), "virtual_tokens is 1.5"),
     ],
 )

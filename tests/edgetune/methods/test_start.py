@@ -8,9 +8,9 @@ from edgetune.config import TrainConfig
 from edgetune.errors import ConfigError, UnsupportedModelError
 from edgetune.methods.start import starting_soft
 from edgetune.methods.tuned import Tuned
-from edgetune.models.forward import full_mask, logits_at
+from edgetune.models.forward import full_mask, hidden_states, logits_at
 
-from ..tiny import base_of
+from ..tiny import base_of, eager
 
 
 def start_of(base, seed=0, labels=(), **options):
@@ -35,6 +35,44 @@ def test_start_from_a_text_equals_prompting_with_that_text(decoder, method):
     text = [20, 21, 22, 23]
     expected = decoder.model(torch.tensor([front + text])).logits[0, 3:]
     torch.testing.assert_close(next_token_logits(decoder, text, soft.virtual()), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["prompt", "prefix"])
+@pytest.mark.parametrize("family", ["gpt2", "gemma3", "opt"])
+@torch.no_grad()
+def test_the_same_of_learned_positions_and_of_sliding_windows(base, method, family):
+    decoder, words = base(family), "w7 w9 w11"
+    soft = start_of(decoder, method=method, virtual_tokens=3, init="text", init_text=words)
+    front, text = decoder.tokenizer(words, add_special_tokens=False).input_ids, [20, 21, 22, 23]
+    expected = eager(decoder)(torch.tensor([front + text])).logits[0, 3:]
+    torch.testing.assert_close(next_token_logits(decoder, text, soft.virtual()), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
+@torch.no_grad()
+def test_an_encoders_prefix_from_a_text_equals_that_text_which_does_not_see_what_follows(base, family):
+    """Its keys are made once, before any text is known: plain attention in which the front attends to itself alone."""
+    encoder, words = base(family), "w7 w9 w11"
+    soft = start_of(encoder, method="prefix", virtual_tokens=3, init="text", init_text=words)
+    front, text = encoder.tokenizer(words, add_special_tokens=False).input_ids, [20, 21, 22, 23]
+    ids, mask = torch.tensor([text]), torch.ones(1, 4, dtype=torch.int64)
+    got = hidden_states(encoder, ids, full_mask(mask, soft.virtual()), soft.virtual())
+    seen = torch.zeros(1, 1, 7, 7)
+    seen[..., :3, 3:] = torch.finfo(torch.float32).min
+    model = eager(encoder)
+    expected = model(torch.tensor([front + text]), attention_mask=seen).last_hidden_state[:, 3:]
+    torch.testing.assert_close(got, expected, rtol=0, atol=2e-5)
+
+
+@torch.no_grad()
+def test_an_encoders_prompt_from_a_text_equals_that_text_in_front(base):
+    bert, words = base("bert"), "w7 w9 w11"
+    soft = start_of(bert, method="prompt", virtual_tokens=3, init="text", init_text=words)
+    front, text = bert.tokenizer(words, add_special_tokens=False).input_ids, [20, 21, 22, 23]
+    ids, mask = torch.tensor([text]), torch.ones(1, 4, dtype=torch.int64)
+    got = hidden_states(bert, ids, full_mask(mask, soft.virtual()), soft.virtual())
+    expected = eager(bert)(torch.tensor([front + text])).last_hidden_state[:, 3:]
+    torch.testing.assert_close(got, expected, rtol=0, atol=2e-5)
 
 
 def test_a_short_text_is_repeated_and_a_long_one_cut(decoder):

@@ -12,6 +12,7 @@ from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.peft import adapter_from_peft, write_peft
+from edgetune.peft.translation import check_expressible
 
 from ..tiny import WINDOW, eager, ids_of, random_prefix, random_prompt
 from .conftest import our_logits, peft_logits
@@ -96,7 +97,14 @@ def changed(adapter, **values):
     ("values", "message"),
     [
         (dict(task="classify", labels=("a", "b")), "its head is linear"),
-        (dict(method="prompt+prefix"), r"not 'prompt\+prefix' of past_key_values.0.key"),
+        (dict(method="prompt+prefix"), "it has a prompt or a prefix, not both at once"),
+        (dict(method="prompt", tensors={"suffix_embeds": torch.zeros(2, 32)}), "its prompts stand before the text"),
+        (
+            dict(
+                tensors={f"past_key_values.{i}.{x}": torch.zeros(2, i + 1, 8) for i in (0, 1) for x in ("key", "value")}
+            ),
+            "of one length in all layers, and this one's differ",
+        ),
         (dict(positions="from_zero"), "its positions are 'from_zero', PEFT's 'after_virtual'"),
     ],
 )
@@ -104,6 +112,17 @@ def test_what_peft_cannot_express_is_refused(values, message, base, tmp_path):
     adapter = changed(adapter_of(base("llama"), "prefix"), **values)
     with pytest.raises(AdapterError, match=f"PEFT cannot express this adapter: .*{message}"):
         write_peft(adapter, base("llama"), tmp_path)
+
+
+def test_keys_that_are_values_too_go_out_twice(base, tmp_path):
+    ids, layers = ids_of(7)[0][None], [(x, x) for x in torch.randn(2, 2, 5, 8)]
+    tuned = Tuned(base("llama"), Prefix(layers, shared=True))
+    adapter = adapter_from(tuned, task="generate", method="prefix")
+    assert set(adapter.tensors) == {f"past_key_values.{i}.key_value" for i in (0, 1)}
+    check_expressible(adapter)
+    write_peft(adapter, base("llama"), tmp_path)
+    model = peft.PeftModel.from_pretrained(eager(base("llama")), str(tmp_path)).eval()
+    torch.testing.assert_close(peft_logits(model, ids), our_logits(base("llama"), adapter, ids), rtol=0, atol=1e-5)
 
 
 def test_a_prompt_together_with_a_prefix_is_refused(base, tmp_path):

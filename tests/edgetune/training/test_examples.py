@@ -125,3 +125,27 @@ def test_a_prompt_without_a_token_is_refused():
     )
     with pytest.raises(DataError, match=r"rows\.jsonl:4: the prompt gives no tokens"):
         generation_examples(llama, [PromptCompletion("\n", "w2", line=4)], 44, "rows.jsonl")
+
+
+def test_virtual_tokens_after_the_text_stand_between_prompt_and_completion_and_carry_no_loss(base):
+    row = PromptCompletion("w1 w2", "w3 w4")
+    plain, (found,) = generation_example(base("llama"), row), generation_examples(base("llama"), [row], 6, "f", 2)
+    at, size = plain.completion.index(True), base("llama").vocab_size
+    assert found.input_ids == [*plain.input_ids[:at], size, size + 1, *plain.input_ids[at:]]
+    assert found.completion == (*plain.completion[:at], False, False, *plain.completion[at:])
+
+
+def test_the_limit_is_on_the_text_alone(base):
+    row = PromptCompletion("w1 w2", "w3 w4")
+    length = len(generation_example(base("llama"), row).input_ids)
+    assert generation_examples(base("llama"), [row], length, "f", 9)
+    with pytest.raises(DataError, match=f"{length} tokens"):
+        generation_examples(base("llama"), [row], length - 1, "f", 9)
+
+
+def test_a_chat_of_several_turns_has_no_one_place_after_the_text(chat_base):
+    one = messages(("user", "w1"), ("assistant", "w2"))
+    two = messages(("user", "w1"), ("assistant", "w2"), ("user", "w3"), ("assistant", "w4"))
+    assert generation_examples(chat_base, [one], None, "f", 1) and generation_examples(chat_base, [two], None, "f")
+    with pytest.raises(DataError, match=r"f:3: the chat has several turns.*give one turn per row"):
+        generation_examples(chat_base, [two], None, "f", 1)
