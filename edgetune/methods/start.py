@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from edgetune_runtime.spans import OUTSIDE, is_bio
 
 from edgetune.config import TrainConfig
 from edgetune.errors import ConfigError, UnsupportedModelError
@@ -20,6 +21,7 @@ from edgetune.methods.initial import (
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.reparameterised import Reparameterised
+from edgetune.methods.words import words_of
 from edgetune.models.base import Base
 
 
@@ -36,8 +38,15 @@ def starting_tokens(base: Base, config: TrainConfig, labels: Sequence[str], gene
     if config.init == "labels":
         if not labels:
             raise ConfigError("--init labels needs a task with labels; use text, vocab or random")
-        return text_tokens(base, [label.replace("_", " ") for label in labels], config.virtual_tokens)
+        return text_tokens(base, label_texts(labels, config), config.virtual_tokens)
     return sampled_tokens(base, config.virtual_tokens, generator)
+
+
+def label_texts(labels: Sequence[str], config: TrainConfig) -> list[str]:
+    """What labels are called: their words where they have some, and of tags the kinds of entities."""
+    if config.task == "tag" and is_bio(labels):
+        labels = list(dict.fromkeys(label[2:] for label in labels if label != OUTSIDE))
+    return [word for label in labels for word in words_of(label, config.label_words)]
 
 
 def like(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

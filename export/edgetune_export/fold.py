@@ -13,14 +13,17 @@ from torch import Tensor
 from edgetune.config import Pooling
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base
-from edgetune.models.forward import run
+from edgetune.models.forward import read_states
 from edgetune.models.virtual import Virtual
 from edgetune_export.operators import ENCODER
 from edgetune_export.trace import AUTO, class_features, declared, exported, traced_with
 
 
 class FoldedEncoder(torch.nn.Module):
-    """ids, mask → class logits. The prompt is more rows of the embedding table, the prefix constant keys and values."""
+    """ids, mask → class logits, of every token where the pooling is "each".
+
+    The prompt is more rows of the embedding table, the prefix constant keys and values.
+    """
 
     prompt_ids: Tensor
 
@@ -41,8 +44,8 @@ class FoldedEncoder(torch.nn.Module):
         virtual = Virtual(prefix=prefix or None)
         mask = torch.cat([attention_mask.new_ones(batch, self.length), attention_mask], dim=1)
         ids = torch.cat([self.prompt_ids.expand(batch, -1), input_ids], dim=1) if self.prompt_length else input_ids
-        hidden = run(self.base, ids, mask, virtual).last_hidden_state
-        return self.head(class_features(hidden, mask, input_ids.shape[1], self.pooling))
+        hidden = read_states(self.base, ids, mask, virtual)
+        return self.head(class_features(self.base, hidden, input_ids, mask, self.pooling))
 
 
 @contextmanager
@@ -69,5 +72,6 @@ def folded_encoder_graph(tuned: Tuned) -> onnx_ir.Model:
     with extended_embeddings(tuned.base, None if prompt is None else prompt[0]), traced_with(tuned.base, ENCODER):
         model = exported(folded, arguments, ["input_ids", "attention_mask"], ["logits"], dynamic)
     classes = tuned.head.weight.shape[0]  # type: ignore[union-attr]
-    declared(model, {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "logits": ["B", classes]})
+    logits = ["B", "T", classes] if tuned.pooling == "each" else ["B", classes]
+    declared(model, {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "logits": logits})
     return model

@@ -49,7 +49,7 @@ class Reading:
         """The engine below `tag` and `regress`; raises TaskError on a decoder."""
         if self._encoder is None:
             raise TaskError(
-                f"this bundle holds a decoder, which does not tag or predict numbers. Use an encoder's bundle."
+                "this bundle holds no encoder, so it does not tag or predict numbers. Use an encoder's bundle."
             )
         return self._encoder
 
