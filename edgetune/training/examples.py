@@ -112,14 +112,26 @@ def conversation_example(base: Base, messages: Sequence[Any]) -> Example:
 
 
 def templated(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> list[int]:
-    return list(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, **options)["input_ids"])
+    """Raises ConfigError with the template's own words where it refuses the turns, or is none."""
+    from jinja2 import TemplateError
+
+    try:
+        return list(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, **options)["input_ids"])
+    except TemplateError as error:
+        reason = str(error).strip() or type(error).__name__
+        raise ConfigError(f"the chat template does not take these turns: {reason.splitlines()[0]}") from error
 
 
 def generation_examples(
     base: Base, rows: Sequence[PromptCompletion | Conversation], limit: int | None, path: str
 ) -> list[Example]:
     """Raises DataError for a row longer than the base holds: half a completion would teach the wrong end."""
-    examples = [generation_example(base, row) for row in rows]
+    examples = []
+    for row in rows:
+        try:
+            examples.append(generation_example(base, row))
+        except ConfigError as error:
+            raise DataError(f"{path}:{row.line}: {error}") from error
     for row, example in zip(rows, examples):
         if limit is not None and len(example.input_ids) > limit:
             raise DataError(

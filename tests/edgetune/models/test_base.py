@@ -92,7 +92,8 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 @pytest.mark.parametrize("name, task", [
     ("classify", "classify"), ("text-classification", "classify"), ("sequence-classification", "classify"),
     ("generate", "generate"), ("text-generation", "generate"), ("causal-lm", "generate"),
-    ("text-generation-with-past", "generate"), ("text2text-generation", "generate"), ("seq2seq-lm", "generate"), ("token-classification", "tag"),
+    ("text-generation-with-past", "generate"), ("text2text-generation", "generate"), ("seq2seq-lm", "generate"),
+    ("token-classification", "tag"),
 ])  # fmt: skip
 def test_a_task_is_known_by_its_synonyms(name, task):
     assert task_named(name) == task
