@@ -158,11 +158,17 @@ def load_base(name: str, purpose: str) -> Base:
     try:
         known_as = registered_task(AutoConfig.from_pretrained(name), purpose)
         model_class = TasksManager.get_model_class_for_task(known_as)
-        model = model_class.from_pretrained(name, dtype=torch.float32)
+        model, loading = model_class.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(f"cannot load the base model {name!r}: {reason} Give a local folder or a hub id.") from error
+    new = sorted(key for key in loading["missing_keys"] if "pooler" not in key.split("."))
+    if new and purpose == WORDS:
+        raise UnsupportedModelError(
+            f"the checkpoint {name!r} has no output head over its vocabulary: {new[0]} is missing; give the one that "
+            "it was pre-trained as, or use --head linear"
+        )
     return base_from(model, tokenizer, name, purpose)
 
 

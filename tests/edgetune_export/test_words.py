@@ -17,12 +17,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from edgetune.adapter import adapter_from, tuned_from
-from edgetune.errors import AdapterError
+from edgetune.errors import AdapterError, UnsupportedModelError
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.methods.words import LabelWords, word_head
 from edgetune.models.base import base_from
+from edgetune.peft.translation import check_expressible
 
 from .conftest import ENCODERS, VOCAB, made_base, random_adapter
 from .conftest import rows_of as any_rows
@@ -271,6 +272,21 @@ def test_a_masked_base_alone_is_verified_and_takes_label_words_later(tmp_path):
     np.testing.assert_allclose(
         edgetune_runtime.load(tmp_path / "b").class_logits([row])[0], expected, rtol=0, atol=TOLERANCE
     )
+
+
+def test_peft_has_no_label_words():
+    base = filling_base("BERT")
+    with pytest.raises(AdapterError, match=r"PEFT cannot express this adapter: .* not label words"):
+        check_expressible(word_adapter(base, "prefix", 3, WORDS["mood"]))
+
+
+def test_a_family_that_changes_the_scores_behind_its_head_is_refused():
+    small = dict(hidden_size=32, embedding_size=16, intra_bottleneck_size=16, intermediate_size=32, vocab_size=VOCAB)
+    config = transformers.MobileBertConfig(num_hidden_layers=2, num_attention_heads=2, true_hidden_size=16, **small)
+    with pytest.raises(UnsupportedModelError, match="use --head linear"):
+        base_from(
+            transformers.AutoModelForMaskedLM.from_config(config), word_tokenizer(mask_token="<mask>"), "m", "words"
+        )
 
 
 def test_words_outside_of_the_vocabulary_are_refused(tmp_path):

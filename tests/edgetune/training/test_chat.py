@@ -10,8 +10,10 @@ from ..tiny import WORDS, base_of
 
 CHATML = (
     "{% if messages[0]['role'] == 'system' %}{% set rest = messages[1:] %}"
-    "{{ '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}{% else %}{% set rest = messages %}{% endif %}"
-    "{% for message in rest %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>\\n' }}"
+    "{{ '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}"
+    "{% else %}{% set rest = messages %}{% endif %}"
+    "{% for message in rest %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 IN_ORDER = (
