@@ -55,8 +55,9 @@ def ours(case: str, method: str, options: argparse.Namespace) -> Callable[[], in
     from edgetune.models.base import base_from, load_base
     from edgetune.training.batches import step_batches
     from edgetune.training.examples import Example, class_examples
+    from edgetune.training.heads import untrained
     from edgetune.training.learner import Learner
-    from edgetune.training.run import untrained
+    from edgetune.training.sets import Rows
 
     config = TrainConfig(
         task="classify" if case == "classifier" else "generate",
@@ -78,7 +79,7 @@ def ours(case: str, method: str, options: argparse.Namespace) -> Callable[[], in
             Example(row, completion=tuple(i >= len(row) - learned_of(row, options) for i in range(len(row))))
             for row in token_rows(options.lengths)
         ]
-    learner = Learner(untrained(base, config, names), config)
+    learner = Learner(untrained(base, config, names, Rows("rows", config.task, ())), config)
     batches = step_batches(examples, config.batch_size, 1, base.pad_token_id, random.Random(0))
 
     def step() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from edgetune_runtime.words import SPLITS
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -19,16 +20,24 @@ from edgetune.methods.joined import Joined, Soft
 from edgetune.methods.places import is_shared, layer_tensors, named_layers, placed_layers
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
+from edgetune.methods.scaled import ScaledHead
 from edgetune.methods.tuned import Tuned
-from edgetune.models.base import Base
+from edgetune.methods.words import LabelWords
+from edgetune.models.base import WORDS, Base
 
 FORMAT_VERSION = 1
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
 POSITIONS = "after_virtual"
 """Virtual tokens hold positions 0 … P−1, the text starts at P."""
 
-CHOICES = {"task": get_args(Task), "pooling": POOLINGS, "positions": (POSITIONS,), "activation": tuple(ACTIVATIONS)}
-KINDS = {"virtual_tokens": int, "labels": list, "tokens": dict, "generation": dict}
+CHOICES = {
+    "task": get_args(Task),
+    "pooling": POOLINGS,
+    "positions": (POSITIONS,),
+    "activation": tuple(ACTIVATIONS),
+    "word_split": SPLITS,
+}
+KINDS = {"virtual_tokens": int, "labels": list, "tokens": dict, "generation": dict, "label_words": list}
 """What a description's fields may hold; the others are strings."""
 
 
@@ -43,6 +52,9 @@ class Adapter:
             for a classifier also `head.weight [C, H]` and `head.bias [C]`; with a hidden layer `head.weight [C, F]`,
             `head.dense.weight [F, H]` and `head.dense.bias [F]`.
         activation: what follows the head's hidden layer, where it has one.
+        template, label_words: of a classifier that answers with words: what the text is filled into, and the tokens of
+            each label's words. The head of a masked language model is made of these and was not learned.
+        word_split: how a plain text becomes words, of a task that tags.
         tokens: the ids that the task gives a meaning: `eos`, those that end a completion.
         generation: defaults of the task on the device, such as `max_new_tokens` and `stop`.
     """
@@ -57,6 +69,9 @@ class Adapter:
     labels: tuple[str, ...] = ()
     pooling: Pooling = "mean"
     activation: str = "tanh"
+    template: str = ""
+    label_words: tuple[tuple[int, ...], ...] = ()
+    word_split: str = SPLITS[0]
     positions: str = POSITIONS
     tokens: dict[str, list[int]] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +82,13 @@ class Adapter:
 
     @property
     def parameters(self) -> int:
-        return sum(x.numel() for x in self.tensors.values())
+        """All that was learned."""
+        return sum(x.numel() for name, x in self.tensors.items() if not (self.label_words and name.startswith("head.")))
+
+    @property
+    def purpose(self) -> str:
+        """What its base is loaded for."""
+        return WORDS if self.label_words else self.task
 
     def description(self) -> dict[str, Any]:
         """What `adapter.json` holds."""
@@ -111,6 +132,7 @@ def load_adapter(folder: str | Path) -> Adapter:
         raise AdapterError(f"{folder / DESCRIPTION} lacks {', '.join(sorted(missing))}")
     values: dict[str, Any] = {name: value for name, value in text.items() if name in known}
     check_description(values, tensors, folder / DESCRIPTION)
+    values["label_words"] = tuple(map(tuple, values.get("label_words", ())))
     return Adapter(**{**values, "labels": tuple(values.get("labels", ())), "tensors": tensors})
 
 
@@ -121,15 +143,18 @@ def check_description(values: dict[str, Any], tensors: dict[str, Tensor], where:
             raise AdapterError(f"{where}: {name} is {value!r}; this edgetune knows {', '.join(CHOICES[name])}")
         if not isinstance(value, KINDS.get(name, str)):
             raise AdapterError(f"{where}: {name} is {value!r}, which is not of type {KINDS.get(name, str).__name__}")
-    labels = values.get("labels", [])
-    classes = tensors["head.weight"].shape[0] if "head.weight" in tensors else 0
-    if len(labels) != classes or not all(isinstance(label, str) for label in labels):
+    labels, words = values.get("labels", []), values.get("label_words", [])
+    classes = tensors["head.weight"].shape[0] if "head.weight" in tensors else len(words)
+    if len(labels) != (0 if values["task"] == "regress" else classes) or not all(isinstance(x, str) for x in labels):
         raise AdapterError(f"{where}: labels are {len(labels)} names, and the head has {classes} classes")
+    if words and (len(words) != classes or not all(isinstance(x, list) and x for x in words)):
+        raise AdapterError(f"{where}: label_words are not {classes} lists of tokens, one for each label")
 
 
 def adapter_from(
-    tuned: Tuned, *, task: str, method: str, labels: tuple[str, ...] = (), generation: dict[str, Any] | None = None
-) -> Adapter:
+    tuned: Tuned, *, task: str, method: str, labels: tuple[str, ...] = (), generation: dict[str, Any] | None = None,
+    word_split: str = SPLITS[0],
+) -> Adapter:  # fmt: skip
     """What is worth keeping of a tuned model; the base is named, not stored."""
     tensors: dict[str, Tensor] = {}
     virtual = tuned.virtual()
@@ -138,8 +163,9 @@ def adapter_from(
             tensors[name] = vectors[0]
     for name, layer in named_layers(tuned.base, virtual):
         tensors |= {part: x[0] for part, x in layer_tensors(name, layer).items()}
-    if tuned.head is not None:
-        tensors.update({f"head.{name}": x for name, x in tuned.head.named_parameters()})
+    head = tuned.head.folded() if isinstance(tuned.head, ScaledHead) else tuned.head
+    if head is not None:
+        tensors.update({f"head.{name}": x for name, x in head.named_parameters()})
     base = tuned.base
     return Adapter(
         task=task,
@@ -151,7 +177,10 @@ def adapter_from(
         tensors={name: x.detach().clone() for name, x in tensors.items()},
         labels=labels,
         pooling=tuned.pooling,
-        activation=tuned.head.activation if isinstance(tuned.head, MlpHead) else "tanh",
+        activation=head.activation if isinstance(head, MlpHead) else "tanh",
+        template=tuned.words.template if tuned.words else "",
+        label_words=tuned.words.ids if tuned.words else (),
+        word_split=word_split,
         tokens={"eos": list(base.eos_token_ids)} if task == "generate" else {},
         generation=generation or {},
     )
@@ -169,7 +198,9 @@ def tuned_from(base: Base, adapter: Adapter) -> Tuned:
             f"this base is {base.name!r} ({base.fingerprint}); give the base it was tuned on, or tune it anew"
         )
     tensors = adapter.tensors
-    return Tuned(base, soft_from(base, tensors), head_from(tensors, adapter.activation), adapter.pooling).eval()
+    words = LabelWords(adapter.template, adapter.label_words) if adapter.label_words else None
+    head = head_from(tensors, adapter.activation)
+    return Tuned(base, soft_from(base, tensors), head, adapter.pooling, labels=adapter.labels, words=words).eval()
 
 
 def soft_from(base: Base, tensors: dict[str, Tensor]) -> Soft | None:

@@ -15,12 +15,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
-Task = Literal["classify", "generate"]
+Task = Literal["classify", "tag", "regress", "generate"]
 Method = Literal["prompt", "prefix", "prompt+prefix"]
 PromptPosition = Literal["before", "after", "both"]
 PrefixShare = Literal["none", "kv"]
-Pooling = Literal["mean", "first", "start"]
-Head = Literal["linear", "mlp"]
+Pooling = Literal["mean", "first", "start", "mask", "each"]
+Head = Literal["linear", "mlp", "words"]
 Precision = Literal["fp32", "bf16"]
 
 Init = Literal["vocab", "random", "text", "labels", "adapter"]
@@ -32,20 +32,31 @@ PLACES = ("encoder", "decoder", "cross")
 METHODS: tuple[Method, ...] = get_args(Method)
 PROMPT_POSITIONS: tuple[str, ...] = get_args(PromptPosition)
 PREFIX_SHARES: tuple[str, ...] = get_args(PrefixShare)
-POOLINGS: tuple[str, ...] = get_args(Pooling)
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+CHOSEN_POOLINGS = POOLINGS[:3]
+"""The others are what label words and tags mean."""
 HEADS: tuple[str, ...] = get_args(Head)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 LEARNING_RATES = {
     ("classify", "prompt"): 5e-2,
     ("classify", "prefix"): 1e-2,
+    ("tag", "prompt"): 5e-2,
+    ("tag", "prefix"): 1e-2,
+    ("regress", "prompt"): 5e-2,
+    ("regress", "prefix"): 1e-2,
     ("generate", "prompt"): 1e-1,
     ("generate", "prefix"): 5e-2,
     ("classify", "prompt+prefix"): 1e-2,
+    ("tag", "prompt+prefix"): 1e-2,
+    ("regress", "prompt+prefix"): 1e-2,
     ("generate", "prompt+prefix"): 5e-2,
 }
 """By task and method, where none is given: chosen on banking77 and E2E (benchmarks/banking77.py, benchmarks/e2e.py);
 both together take the prefix's, the smaller."""
+
+
+TABLES = {"columns": 'FIELD = "COLUMN"', "label_words": 'LABEL = "WORD,WORD"'}
 
 
 def option(default: Any, meaning: str, **extra: Any) -> Any:
@@ -80,7 +91,9 @@ class TrainConfig:
     prefix_places: str | None = option(
         None, "Encoder-decoders: where a prefix goes, of encoder,decoder,cross; by default everywhere."
     )
-    columns: dict[str, str] = option(None, "Names of the file's columns: FIELD=COLUMN, e.g. label=category.")
+    columns: dict[str, str] = option(
+        None, "Names of the file's columns: FIELD=COLUMN, e.g. label=category.", metavar="FIELD=COLUMN"
+    )
     steps: int = option(500, "Optimiser steps.", minimum=0)
     batch_size: int = option(32, "B, rows that go through the model at once.", minimum=1)
     accumulate: int = option(1, "Batches a step: one batch of all their rows, in the memory of one.", minimum=1)
@@ -92,9 +105,19 @@ class TrainConfig:
     clip_norm: float = option(1.0, "Largest norm of a step's gradient; 0 does not clip.", minimum=0.0)
     pooling: Pooling = option(
         "mean", "What a classifier's head reads: the text's mean, its first token, or the start of it all.",
-        choices=POOLINGS,
+        choices=CHOSEN_POOLINGS,
     )  # fmt: skip
-    head: Head = option("linear", "A classifier's head; mlp has a hidden layer, as RoBERTa's.", choices=HEADS)
+    head: Head = option(
+        "linear", "A classifier's head; mlp has a hidden layer, as RoBERTa's; words are the base's own, at a template.",
+        choices=HEADS,
+    )  # fmt: skip
+    template: str | None = option(
+        None, "Head words: what the text is filled into, e.g. '{text} It was {mask}.'; decoders: '{text} =>'."
+    )
+    label_words: dict[str, str] = option(
+        None, "Head words: what stands for a label, LABEL=WORD[,WORD...]; by default its name.",
+        metavar="LABEL=WORD[,WORD…]",
+    )  # fmt: skip
     max_length: int | None = option(
         None, "Most tokens of a classifier's text; by default what the base holds.", minimum=2
     )
@@ -110,8 +133,9 @@ class TrainConfig:
     seed: int = option(0, "Seed of initial values and of the order of rows.")
 
     def __post_init__(self) -> None:
-        if self.columns is None:
-            object.__setattr__(self, "columns", {})
+        for name in ("columns", "label_words"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, {})
         for f in fields(self):
             check_value(f.name, getattr(self, f.name), str(f.type), f.metadata)
         if not self.places or set(self.places) - set(PLACES):
@@ -132,6 +156,11 @@ class TrainConfig:
         return tuple(dict.fromkeys(given))
 
     @property
+    def purpose(self) -> str:
+        """What the base is loaded for: the task, or `words` where its own vocabulary answers."""
+        return "words" if self.head == "words" else self.task
+
+    @property
     def peak_learning_rate(self) -> float:
         if self.learning_rate is not None:
             return self.learning_rate
@@ -146,10 +175,11 @@ class TrainConfig:
     def toml(self) -> str:
         """The run as a file that `--config` reads back; options left at None are left out."""
         values = {name: value for name, value in asdict(self).items() if value is not None}
-        columns = values.pop("columns")
+        tables = {name: values.pop(name) for name in ("columns", "label_words")}
         lines = [f"{name} = {toml_value(value)}" for name, value in values.items()]
-        if columns:
-            lines += ["", "[columns]", *(f"{toml_value(k)} = {toml_value(v)}" for k, v in columns.items())]
+        for name, table in tables.items():
+            if table:
+                lines += ["", f"[{name}]", *(f"{toml_value(k)} = {toml_value(v)}" for k, v in table.items())]
         return "\n".join(lines) + "\n"
 
 
@@ -169,7 +199,7 @@ def check_value(name: str, value: Any, kind: str, limits: Any) -> None:
     if kind.startswith("str") and not isinstance(value, str):
         raise ConfigError(f"{name} is {value!r}; give a text in quotes")
     if kind.startswith("dict") and not (isinstance(value, dict) and all(isinstance(x, str) for x in value.values())):
-        raise ConfigError(f'{name} is {value!r}; give a table of FIELD = "COLUMN"')
+        raise ConfigError(f"{name} is {value!r}; give a table of {TABLES[name]}")
     if kind.startswith(("int", "float")):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{name} is {value!r}; give a number")

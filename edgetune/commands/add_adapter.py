@@ -24,6 +24,6 @@ def command(bundle: str, adapter: str, name: str | None, model: str | None, forc
     if needs_base(loaded):
         from edgetune.models.base import load_base
 
-        base = load_base(model or loaded.base_name, loaded.task)
+        base = load_base(model or loaded.base_name, loaded.purpose)
     path = add_adapter(bundle, name or Path(adapter).resolve().name, loaded, base, force=force)
     click.echo(f"{path} ({path.stat().st_size:,} bytes) added to {bundle}", err=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgetune.commands.options import config_options, named_columns
+from edgetune.commands.options import config_options, given_options
 
 
 @click.command()
@@ -40,7 +40,6 @@ def command(
     out: str,
     config_path: str | None,
     force: bool,
-    columns: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Compare prompts and prefixes with one budget: parameters, bytes, quality, latency; then recommend one."""
@@ -56,9 +55,7 @@ def command(
     from edgetune.reports.comparison import comparison_report, files_of
 
     values = read_config(config_path) if config_path else {}
-    values.update({name: value for name, value in given.items() if value is not None})
-    if columns:
-        values["columns"] = named_columns(columns)
+    values.update(given_options(given))
     for name in ("model", "data", "task", "eval_data"):
         if not values.get(name):
             flag = name.replace("_", "-")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -10,7 +12,14 @@ from edgetune.commands.options import named_columns
 
 
 @click.command()
-@click.option("--data", required=True, help="Rows to measure on: JSONL, CSV, TSV or Parquet.")
+@click.option(
+    "--data",
+    "sets",
+    required=True,
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="Rows to measure on: JSONL, CSV, TSV or Parquet; repeat for several sets, e.g. matched=FILE.",
+)
 @click.option("--bundle", help="A bundle; the runtime answers.")
 @click.option("--model", help="Base model of --adapter; by default the one it was tuned on.")
 @click.option("--adapter", help="An adapter's folder, or with --bundle the name of one in it.")
@@ -23,7 +32,7 @@ from edgetune.commands.options import named_columns
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    data: str,
+    sets: tuple[str, ...],
     bundle: str | None,
     model: str | None,
     adapter: str | None,
@@ -43,11 +52,12 @@ def command(
         )
     if write and bundle is None:
         raise click.UsageError("--write measures what the runtime writes: give --bundle")
-    named = named_columns(columns)
+    columns_named, files = named_columns(columns), named_files(sets)
+    measured: Callable[[str], dict[str, float]]
     if bundle is not None:
         from edgetune.evaluation.bundle import evaluate_bundle
 
-        metrics = evaluate_bundle(bundle, data, adapter, named, write, ensemble)
+        measured = lambda data: evaluate_bundle(bundle, data, adapter, columns_named, write, ensemble)  # noqa: E731
     else:
         from edgetune.adapter import load_adapter
         from edgetune.evaluation.adapter import evaluate_adapter
@@ -55,9 +65,27 @@ def command(
 
         assert adapter is not None
         loaded = load_adapter(adapter)
-        metrics = evaluate_adapter(load_base(model or loaded.base_name, loaded.task), loaded, data, named)
+        base = load_base(model or loaded.base_name, loaded.purpose)
+        measured = lambda data: evaluate_adapter(base, loaded, data, columns_named)  # noqa: E731
+    found = {name: measured(data) for name, data in files.items()}
     if as_json:
-        click.echo(json.dumps(metrics))
-    else:
+        click.echo(json.dumps(found if len(found) > 1 else next(iter(found.values()))))
+        return
+    for set_name, metrics in found.items():
+        if len(found) > 1:
+            click.echo(f"{set_name}:")
         for name, value in metrics.items():
             click.echo(f"{name:<16} {value:,.0f}" if name in ("rows", "written") else f"{name:<16} {value:,.4f}")
+
+
+def named_files(given: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=FILE`, or a file that gives its own name → name to file, in the order given."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, separator, file = text.partition("=")
+        if not separator or Path(text).exists():
+            name, file = Path(text).stem, text
+        if name in found:
+            raise click.BadParameter(f"two sets are named {name!r}; name them with NAME=FILE", param_hint="--data")
+        found[name] = file
+    return found

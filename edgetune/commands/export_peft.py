@@ -22,6 +22,6 @@ def command(adapter: str, out: str, model: str | None, force: bool) -> None:
     with new_folder(out, force=force, marker=(CONFIG,)) as partial:
         loaded = load_adapter(adapter)
         check_expressible(loaded)
-        base = load_base(model or loaded.base_name, loaded.task)
+        base = load_base(model or loaded.base_name, loaded.purpose)
         write_peft(loaded, base, partial)
     click.echo(f"{loaded.method}, {loaded.virtual_tokens} virtual tokens on {base.name}, in {out} for PEFT", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -31,16 +31,37 @@ def config_options(*left_out: str) -> Callable[[F], F]:
                 continue
             kind, choices = bare_type(hints[f.name]), f.metadata.get("choices")
             default = "" if f.default in ("", None) else f"  [default: {f.default}]"
-            extra: dict[str, Any] = {"multiple": True, "metavar": "FIELD=COLUMN"} if f.name == "columns" else {}
+            metavar = f.metadata.get("metavar")
+            extra: dict[str, Any] = {"multiple": True, "metavar": metavar} if metavar else {}
             if choices:
                 extra["type"] = click.Choice(choices)
-            elif f.name != "columns":
+            elif not metavar:
                 extra["type"] = kind if kind in (int, float) else str
             flag = f"--{f.name.replace('_', '-')}"
             function = click.option(flag, f.name, default=None, help=f.metadata["help"] + default, **extra)(function)
         return function
 
     return decorate
+
+
+def given_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, tables by name."""
+    values = {name: value for name, value in given.items() if value not in (None, ())}
+    for name, table_of in (("columns", named_columns), ("label_words", named_words)):
+        if name in values:
+            values[name] = table_of(values[name])
+    return values
+
+
+def named_words(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`("good=great,fine",)` → `{"good": "great,fine"}`."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        label, _, words = pair.partition("=")
+        if not label.strip() or not words.strip():
+            raise click.BadParameter(f"{pair!r} is not LABEL=WORD, e.g. positive=great", param_hint="--label-words")
+        found[label.strip()] = words.strip()
+    return found
 
 
 def named_columns(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -27,18 +27,19 @@ def command(
     bundle: str, text: str | None, adapter: str | None, ensemble: str | None, bare: bool, threads: int | None,
     **options: Any,
 ) -> None:  # fmt: skip
-    """Classify TEXT, or continue it; without TEXT every line of standard input."""
+    """Classify, tag or rate TEXT, or continue it; without TEXT every line of standard input."""
     import edgetune_runtime
 
     if sum(map(bool, (adapter, ensemble, bare))) > 1:
         raise click.UsageError("--adapter, --ensemble and --base exclude each other")
     model = edgetune_runtime.load(bundle, threads=threads)
-    if model.task == "classify":
-        refuse_generation(options, bare)
+    task = asked_task(model, adapter, ensemble, bare)
+    if task != "generate":
+        refuse_generation(options, bare, task)
     chosen: dict[str, Any] = {"adapter": None} if bare else {"adapter": adapter} if adapter else {}
     if ensemble:
         chosen = {"ensemble": ensemble if ensemble in model.ensembles or "," not in ensemble else ensemble.split(",")}
-    answer = classified if model.task == "classify" else continued
+    answer = {"classify": classified, "tag": tagged, "regress": predicted, "generate": continued}[task]
     if text is not None:
         answer(model, text, chosen, options)
         return
@@ -49,17 +50,44 @@ def command(
             answer(model, line.rstrip("\r\n"), chosen, options)
 
 
-def refuse_generation(options: dict[str, Any], bare: bool) -> None:
-    """A classifier has nothing to sample: an option that would do nothing is a mistake."""
-    given = [name for name, value in options.items() if value not in (None, ()) and name != "top_k"]
+def asked_task(model: Any, adapter: str | None, ensemble: str | None, bare: bool) -> str:
+    """What the chosen adapter does; a name that is not there is the runtime's to refuse."""
+    if bare and model.kind != "encoder":
+        return "generate"
+    members = model.ensembles[ensemble].adapters if ensemble in model.ensembles else (ensemble or "").split(",")
+    name = adapter or members[0] or model.default_adapter
+    return model.adapters[name].task if name in model.adapters else model.task
+
+
+def refuse_generation(options: dict[str, Any], bare: bool, task: str) -> None:
+    """What reads has nothing to sample: an option that would do nothing is a mistake."""
+    reads = {"classify": "classifies", "tag": "tags", "regress": "predicts numbers"}[task]
+    unused = [name for name, value in options.items() if value not in (None, ())]
+    given = [name for name in unused if task != "classify" or name != "top_k"]
     if given or bare:
         name = "base" if bare else given[0].replace("_", "-")
-        raise click.UsageError(f"--{name} is for generators; this bundle classifies")
+        raise click.UsageError(f"--{name} is for generators; this bundle {reads}")
 
 
 def classified(model: Any, text: str, chosen: dict[str, Any], options: dict[str, Any]) -> None:
     result = model.classify(text, top_k=options["top_k"] or 3, **chosen)
     click.echo("  ".join(f"{label} {score:.3f}" for label, score in result.scores.items()))
+
+
+def tagged(model: Any, text: str, chosen: dict[str, Any], _: dict[str, Any]) -> None:
+    """Entities, where the tags make some; else every word with its tag."""
+    result = model.tag(text, **chosen)
+    if result.spans or set(result.tags) <= {"O"}:
+        found = "  ".join(f"{span.text} [{span.label} {span.score:.3f}]" for span in result.spans)
+        click.echo(found or "no entities")
+    else:
+        click.echo(
+            "  ".join(f"{word} [{tag} {p:.3f}]" for word, tag, p in zip(result.words, result.tags, result.scores))
+        )
+
+
+def predicted(model: Any, text: str, chosen: dict[str, Any], _: dict[str, Any]) -> None:
+    click.echo(f"{model.regress(text, **chosen).value:.4f}")
 
 
 def continued(model: Any, text: str, chosen: dict[str, Any], options: dict[str, Any]) -> None:

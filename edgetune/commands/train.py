@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edgetune.commands.options import config_options, named_columns
+from edgetune.commands.options import config_options, given_options
 
 
 @click.command()
@@ -16,9 +16,7 @@ from edgetune.commands.options import config_options, named_columns
 @click.option("--config", "config_path", help="A TOML file with any of these options; the command line wins.")
 @click.option("--force", is_flag=True, help="Replace an adapter that is already there, and an unfinished run.")
 @click.option("--resume", is_flag=True, help="Continue a run that was killed or stopped.")
-def command(
-    out: str, config_path: str | None, force: bool, resume: bool, columns: tuple[str, ...], **given: Any
-) -> None:
+def command(out: str, config_path: str | None, force: bool, resume: bool, **given: Any) -> None:
     """Tune a prompt or a prefix for a frozen base model."""
     from edgetune.config import TrainConfig, read_config
     from edgetune.errors import ConfigError
@@ -26,9 +24,7 @@ def command(
     from edgetune.training.result import train_into
 
     values = read_config(config_path) if config_path else {}
-    values.update({name: value for name, value in given.items() if value is not None})
-    if columns:
-        values["columns"] = named_columns(columns)
+    values.update(given_options(given))
     for name in ("model", "data", "task"):
         if not values.get(name):
             raise ConfigError(f"--{name} is missing: give it, or set {name} in the file of --config")

@@ -6,20 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-
-@dataclass(frozen=True)
-class Measure:
-    """The metric that quality is compared by."""
-
-    name: str
-    higher_is_better: bool
-
-    def gain(self, value: float, other: float) -> float:
-        """How much better `value` is; negative where it is worse."""
-        return value - other if self.higher_is_better else other - value
-
-
-MEASURES = {"classify": Measure("accuracy", True), "generate": Measure("loss", False)}
+from edgetune.metrics import Measure, measure_of
 
 
 @dataclass(frozen=True)
@@ -146,7 +133,7 @@ class Comparison:
 
     @property
     def measure(self) -> Measure:
-        return MEASURES[self.task]
+        return measure_of(self.variants[0].runs[0].metrics)
 
     def quality(self, variant: VariantFigures) -> Spread:
         return variant.over_seeds(self.measure.name)

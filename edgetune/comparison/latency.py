@@ -11,6 +11,7 @@ import edgetune_runtime
 
 from edgetune.comparison.figures import Latency
 from edgetune.data.rows import Row
+from edgetune.evaluation.bundle import text_of
 
 MOST_TEXTS = 40
 NEW_TOKENS = 16
@@ -24,10 +25,10 @@ Call = Callable[[str | None], Measurement]
 
 
 def latencies(
-    model: edgetune_runtime.Model, adapters: Sequence[str | None], rows: Sequence[Row]
+    model: edgetune_runtime.Model, adapters: Sequence[str | None], rows: Sequence[Row], task: str
 ) -> dict[str | None, Latency]:
     """By adapter (None: the bare base). Each text goes through all of them before the next one does."""
-    calls = [call_of(model, row) for row in rows[:MOST_TEXTS]]
+    calls = [call_of(model, row, task) for row in rows[:MOST_TEXTS]]
     for adapter in adapters:
         for i in range(WARM_UP):
             calls[i % len(calls)](adapter)
@@ -47,17 +48,18 @@ def latency_of(taken: Sequence[Measurement]) -> Latency:
     return Latency(median(first for first, _ in taken), median(later) if later else None, len(taken))
 
 
-def call_of(model: edgetune_runtime.Model, row: Any) -> Call:
+def call_of(model: edgetune_runtime.Model, row: Any, task: str) -> Call:
     """Answers one row and says how long that took, in milliseconds: until the first token, and each later one."""
-    if model.task == "classify":
-        text = row.text if row.text_pair is None else (row.text, row.text_pair)
+    if task != "generate":
+        text: Any = row.tokens if task == "tag" else text_of(row)
+        read: Any = {"classify": model.classify, "tag": model.tag, "regress": model.regress}[task]
 
-        def classified(adapter: str | None) -> Measurement:
+        def answered(adapter: str | None) -> Measurement:
             began = time.perf_counter()
-            model.classify(text, adapter=adapter)  # type: ignore[arg-type]
+            read(text, adapter=adapter)
             return (time.perf_counter() - began) * 1000, None
 
-        return classified
+        return answered
     # as many as the row itself has behind its prompt: those fit
     count = min(NEW_TOKENS, len(model.tokenizer.encode(row.completion, add_special_tokens=False)) + 1)
 

@@ -19,7 +19,7 @@ from edgetune.comparison.latency import latencies
 from edgetune.comparison.plan import Plan, Variant
 from edgetune.comparison.runs import Sets, Trained, best_of, of_variant
 from edgetune.config import TrainConfig
-from edgetune.evaluation.bundle import classified, generated
+from edgetune.evaluation.bundle import measured_task
 from edgetune.models.base import Base
 
 DeviceFile = Callable[[str, Adapter, Base], bytes]
@@ -29,15 +29,16 @@ def figures_of(
     plan: Plan, base: Base, sets: Sets, trained: Sequence[Trained], bundle: Path, device_file: DeviceFile
 ) -> Comparison:
     """`bundle` holds the best adapter of each variant, under the variant's name; the others join it in memory."""
-    config, rows = plan.config, sets.held_out.texts or sets.held_out.pairs
+    config, rows = plan.config, sets.held_out.rows
     model = edgetune_runtime.load(bundle)
     alone = [None] if config.task == "generate" else []
-    latency = latencies(model, [*alone, *(variant.name for variant in plan.variants)], rows)
+    latency = latencies(model, [*alone, *(variant.name for variant in plan.variants)], rows, config.task)
     metrics = {one.run.number: metrics_of_run(model, one, base, bundle, device_file) for one in trained}
 
     def variant_figures(variant: Variant) -> VariantFigures:
         runs, best = of_variant(trained, variant), best_of(trained, variant)
-        head = [x for name, x in best.adapter.tensors.items() if name.startswith("head.")]
+        own = not best.adapter.label_words
+        head = [x for name, x in best.adapter.tensors.items() if own and name.startswith("head.")]
         return VariantFigures(
             name=variant.name,
             described=variant.described,
@@ -59,7 +60,7 @@ def figures_of(
         base_parameters=base.parameters,
         data=config.data,
         eval_data=str(config.eval_data),
-        rows=len(sets.train.texts or sets.train.pairs),
+        rows=len(sets.train.rows),
         eval_rows=len(rows),
         labels=len(sets.labels),
         steps=config.steps,
@@ -102,9 +103,7 @@ def metrics_of_run(
 def metrics_of(model: edgetune_runtime.Model, adapter: str | None, config: TrainConfig) -> dict[str, float]:
     """On the held-out rows; `adapter` None is the bare base."""
     assert config.eval_data is not None
-    if config.task == "classify":
-        return classified(model, adapter, config.eval_data, config.columns)
-    return generated(model, adapter, config.eval_data, config.columns, 0)
+    return measured_task(model, adapter, config.task, config.eval_data, config.columns)
 
 
 def machine() -> str:

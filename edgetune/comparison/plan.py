@@ -17,7 +17,8 @@ EVALUATIONS = 5
 
 SHARED = frozenset({
     "model", "data", "eval_data", "task", "columns", "steps", "batch_size", "accumulate", "pooling", "max_length",
-    "precision", "max_new_tokens", "stop", "eval_every", "patience", "save_every", "tensorboard", "seed",
+    "precision", "max_new_tokens", "stop", "eval_every", "patience", "save_every", "tensorboard", "seed", "template",
+    "label_words",
 })  # fmt: skip
 """Options that all variants have in common: the rows, the budget, and what the one base graph in the bundle fixes."""
 
@@ -96,6 +97,8 @@ def planned(config: TrainConfig, changes: Sequence[Mapping[str, Any]], seeds: in
         raise ConfigError(f"nothing to compare: name at least one method of {', '.join(METHODS)}")
     plain = replace(config, tensorboard=None)
     variants = tuple(variant_of(plain, change) for change in changes)
+    if len({variant.config.purpose for variant in variants}) > 1:
+        raise ConfigError("label words and other heads need different base graphs; compare the one or the other")
     names = [variant.name for variant in variants]
     for name in names:
         if names.count(name) > 1:

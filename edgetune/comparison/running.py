@@ -46,7 +46,7 @@ def compare_into(
     """
     with new_folder(out, force=force, marker=(FIGURES,)) as folder:
         sets = sets_of(plan)
-        base = load_base(plan.config.model, plan.config.task)
+        base = load_base(plan.config.model, plan.config.purpose)
         refuse_what_cannot_run(plan, base, sets)
         trained = [trained_run(run, base, watch) for run in plan.runs]
         best = {variant.name: best_of(trained, variant) for variant in plan.variants}

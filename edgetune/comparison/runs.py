@@ -13,12 +13,14 @@ from edgetune.comparison.plan import Plan, Run, Variant
 from edgetune.data.rows import Conversation
 from edgetune.errors import DataError
 from edgetune.methods.lengths import positions_taken, suffix_length
+from edgetune.metrics import better
 from edgetune.models.base import Base
 from edgetune.training.examples import text_limit
+from edgetune.training.heads import untrained
 from edgetune.training.loop import Outcome, Progress
-from edgetune.training.objective import better
 from edgetune.training.result import CONFIG
-from edgetune.training.run import Rows, examples_of, read_sets, train, untrained
+from edgetune.training.run import train
+from edgetune.training.sets import Rows, examples_of, read_sets
 
 
 class Watch(Protocol):
@@ -53,7 +55,7 @@ class Trained:
 def sets_of(plan: Plan) -> Sets:
     """Raises DataError for rows that cannot be used, or chats to measure on: the runtime has no templates."""
     (train_rows, held_out), labels = read_sets(plan.config)
-    for row in held_out.pairs:
+    for row in held_out.rows:
         if isinstance(row, Conversation):
             raise DataError(
                 f"{held_out.path}:{row.line}: chats cannot be measured on the exported bundle, which has no template; "
@@ -64,12 +66,13 @@ def sets_of(plan: Plan) -> Sets:
 
 def refuse_what_cannot_run(plan: Plan, base: Base, sets: Sets) -> None:
     """What any of the runs would refuse, before the first."""
+    words = None
     for variant in plan.variants:
-        untrained(base, variant.config, sets.labels)
+        words = untrained(base, variant.config, sets.labels, sets.train).words
     taken = max(positions_taken(base, variant.config) for variant in plan.variants)
     suffix = max(suffix_length(variant.config) for variant in plan.variants)
     for rows in (sets.train, sets.held_out):
-        examples_of(base, rows, text_limit(base, taken, plan.config.max_length), suffix)
+        examples_of(base, rows, text_limit(base, taken, plan.config.max_length), words, suffix)
 
 
 def trained_run(run: Run, base: Base, watch: Watch) -> Trained:

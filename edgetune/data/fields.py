@@ -1,6 +1,7 @@
 """The fields of one record, each checked: a value of the right form or an error that says where and what next."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
@@ -57,6 +58,42 @@ def label_text(record: Record, field: str, columns: Columns) -> str:
         what = "is a number with a fraction, not a label. Write a string or a whole number"
         raise DataError(f"{record.where}: {_named(field, columns)} {what}")
     return required_text(record, field, columns)
+
+
+def texts_of(record: Record, field: str, columns: Columns) -> tuple[str, ...]:
+    """A list of words, at least one and none with white space in it; a text file's cell holds them with spaces between.
+
+    A tag that is a whole number is that number as a string.
+    """
+    value, named = record.cells[columns[field]], f"{record.where}: {_named(field, columns)}"
+    if isinstance(value, str):
+        value = value.split()
+    if not isinstance(value, list):
+        raise DataError(f"{named} is {kind(value)}, not a list of words")
+    if not value:
+        raise DataError(f"{named} has no words. Fill it in or leave the row out")
+    words = [json.dumps(word) if isinstance(word, int) else word for word in value]
+    for number, word in enumerate(words, start=1):
+        if not isinstance(word, str):
+            raise DataError(f"{named}, word {number}, is {kind(word)}, not a string. Write it in quotes")
+        _usable(word, f"{named}, word {number},")
+        if len(word.split()) > 1:
+            raise DataError(f"{named}, word {number}, is {quoted(word)}: white space separates words. Make it several")
+    return tuple(words)
+
+
+def number_of(record: Record, field: str, columns: Columns) -> float:
+    """A finite number, as itself or as the text of one."""
+    value, named = record.cells[columns[field]], f"{record.where}: {_named(field, columns)}"
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise DataError(f"{named} is {kind(value)}, not a number")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{named} is {quoted(str(value))}, which is no finite number. Correct it or leave the row out")
+    return number
 
 
 def message_turns(record: Record, field: str, columns: Columns) -> tuple[Message, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
-from edgetune.data.rows import LabelledText
+from edgetune.data.rows import LabelledText, TaggedWords
 from edgetune.data.wording import guess, place, quoted, quoted_list
 from edgetune.errors import DataError
 
@@ -31,9 +31,34 @@ def label_ids(rows: Iterable[LabelledText], names: Sequence[str], path: str | Pa
     def label_id(row: LabelledText) -> int:
         if row.label in ids:
             return ids[row.label]
-        raise DataError(
-            f"{place(Path(path), row.line)}: the label {quoted(row.label)} is not among the {len(names)} known"
-            f"{guess(row.label, names)}: {quoted_list(names)}. Correct it, or train with rows of that label"
-        )
+        raise unknown("label", row.label, names, place(Path(path), row.line))
 
     return [label_id(row) for row in rows]
+
+
+def tag_names(rows: Iterable[TaggedWords], path: str | PathLike[str]) -> list[str]:
+    """The distinct tags of the file at `path`, at least two, sorted by code point.
+
+    Raises DataError where the rows leave nothing to tell apart.
+    """
+    names = sorted({tag for row in rows for tag in row.tags})
+    if len(names) < 2:
+        raise DataError(f"{path} has only the tag {quoted(names[0])}; to tag takes at least two. Add rows with others")
+    return names
+
+
+def tag_ids(rows: Iterable[TaggedWords], names: Sequence[str], path: str | PathLike[str]) -> list[tuple[int, ...]]:
+    """Of each row its tags' indices into `names`; raises DataError at the first tag that is not among them."""
+    ids = {name: index for index, name in enumerate(names)}
+    for row in rows:
+        for tag in row.tags:
+            if tag not in ids:
+                raise unknown("tag", tag, names, place(Path(path), row.line))
+    return [tuple(ids[tag] for tag in row.tags) for row in rows]
+
+
+def unknown(what: str, name: str, names: Sequence[str], where: str) -> DataError:
+    return DataError(
+        f"{where}: the {what} {quoted(name)} is not among the {len(names)} known"
+        f"{guess(name, names)}: {quoted_list(names)}. Correct it, or train with rows of that {what}"
+    )

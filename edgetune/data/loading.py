@@ -58,6 +58,10 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
             if isinstance(feature, ClassLabel):
                 for number, row in enumerate(rows, start=1):
                     row[name] = _class_name(feature.names, row[name], place(path, number))
+            elif isinstance(inner := getattr(feature, "feature", None), ClassLabel):  # the tags of a row's words
+                for number, row in enumerate(rows, start=1):
+                    where = place(path, number)
+                    row[name] = row[name] and [_class_name(inner.names, tag, where) for tag in row[name]]
         return rows
 
 

@@ -12,17 +12,21 @@ from edgetune.data.fields import (
     check_present,
     label_text,
     message_turns,
+    number_of,
     optional_text,
     required_text,
+    texts_of,
 )
 from edgetune.data.records import Record, read_records
 from edgetune.data.wording import guess, quoted, quoted_list
 from edgetune.errors import DataError
 
-Task: TypeAlias = Literal["classify", "generate"]
+Task: TypeAlias = Literal["classify", "tag", "regress", "generate"]
 
 FIELDS: dict[Task, tuple[str, ...]] = {
     "classify": ("text", "label", "text_pair"),
+    "tag": ("tokens", "tags"),
+    "regress": ("text", "score", "text_pair"),
     "generate": ("prompt", "completion", "messages"),
 }
 """Our names for the columns that a task's rows may have."""
@@ -34,6 +38,27 @@ class LabelledText:
 
     text: str
     label: str
+    text_pair: str | None = None
+    line: int = field(default=0, compare=False)
+    """Where the row starts in its file, from 1; 0 for a row from elsewhere."""
+
+
+@dataclass(frozen=True)
+class TaggedWords:
+    """The words of a text and the tag of each."""
+
+    tokens: tuple[str, ...]
+    tags: tuple[str, ...]
+    line: int = field(default=0, compare=False)
+    """Where the row starts in its file, from 1; 0 for a row from elsewhere."""
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """A text, or a pair of texts, and a number."""
+
+    text: str
+    score: float
     text_pair: str | None = None
     line: int = field(default=0, compare=False)
     """Where the row starts in its file, from 1; 0 for a row from elsewhere."""
@@ -58,7 +83,7 @@ class Conversation:
     """Where the row starts in its file, from 1; 0 for a row from elsewhere."""
 
 
-Row: TypeAlias = LabelledText | PromptCompletion | Conversation
+Row: TypeAlias = LabelledText | TaggedWords | ScoredText | PromptCompletion | Conversation
 
 
 @overload
@@ -67,11 +92,19 @@ def read_rows(
 ) -> list[LabelledText]: ...
 @overload
 def read_rows(
+    path: str | PathLike[str], *, task: Literal["tag"], columns: Mapping[str, str] | None = None
+) -> list[TaggedWords]: ...
+@overload
+def read_rows(
+    path: str | PathLike[str], *, task: Literal["regress"], columns: Mapping[str, str] | None = None
+) -> list[ScoredText]: ...
+@overload
+def read_rows(
     path: str | PathLike[str], *, task: Literal["generate"], columns: Mapping[str, str] | None = None
 ) -> list[PromptCompletion | Conversation]: ...
 def read_rows(
     path: str | PathLike[str], *, task: Task, columns: Mapping[str, str] | None = None
-) -> list[LabelledText] | list[PromptCompletion | Conversation]:
+) -> list[LabelledText] | list[TaggedWords] | list[ScoredText] | list[PromptCompletion | Conversation]:
     """All rows of a JSONL, JSON, CSV, TSV or Parquet file in the file's order, at least one.
 
     `columns` maps our field names to the file's, such as `{"text": "query", "label": "category"}`; columns that are not
@@ -86,6 +119,10 @@ def read_rows(
     every = {name: given.get(name, name) for name in FIELDS[task]}
     if task == "classify":
         return [_labelled_text(record, every) for record in records]
+    if task == "tag":
+        return [_tagged_words(record, every) for record in records]
+    if task == "regress":
+        return [_scored_text(record, every) for record in records]
     return [_prompt_completion_or_conversation(record, every) for record in records]
 
 
@@ -94,6 +131,24 @@ def _labelled_text(record: Record, columns: Columns) -> LabelledText:
     return LabelledText(
         text=required_text(record, "text", columns),
         label=label_text(record, "label", columns),
+        text_pair=optional_text(record, "text_pair", columns),
+        line=record.line,
+    )
+
+
+def _tagged_words(record: Record, columns: Columns) -> TaggedWords:
+    check_present(record, ("tokens", "tags"), columns)
+    tokens, tags = texts_of(record, "tokens", columns), texts_of(record, "tags", columns)
+    if len(tokens) != len(tags):
+        raise DataError(f"{record.where}: {len(tokens)} tokens and {len(tags)} tags. Give every word one tag")
+    return TaggedWords(tokens, tags, line=record.line)
+
+
+def _scored_text(record: Record, columns: Columns) -> ScoredText:
+    check_present(record, ("text", "score"), columns)
+    return ScoredText(
+        text=required_text(record, "text", columns),
+        score=number_of(record, "score", columns),
         text_pair=optional_text(record, "text_pair", columns),
         line=record.line,
     )

@@ -18,8 +18,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 """What may follow a head's hidden layer: BERT's pooler and RoBERTa have tanh, ELECTRA gelu, DistilBERT relu."""
 
 
-def pooled(hidden: Float[Tensor, "B T H"], text_mask: Int[Tensor, "B T"], pooling: Pooling) -> Float[Tensor, "B H"]:
-    """One vector a row: the mean of its text, or its first token. Virtual tokens and padding do not count."""
+def pooled(
+    hidden: Float[Tensor, "B T H"], text_mask: Int[Tensor, "B T"], pooling: Pooling
+) -> Float[Tensor, "B *each H"]:
+    """One vector a row: the mean of its text, or its first token; with "each" all of them. Virtual tokens and padding
+    do not count; with "mask" `text_mask` is 1 at the mask token alone."""
+    if pooling == "each":
+        return hidden
     if pooling == "first":
         return hidden[:, 0]
     weight = text_mask[..., None].to(hidden.dtype)
@@ -36,14 +41,14 @@ def first_seen(hidden: Float[Tensor, "B S H"], mask: Int[Tensor, "B S"]) -> Floa
 
 
 class LinearHead(torch.nn.Module):
-    """`[B, H]` → `[B, C]`. It starts at zero: an untrained head prefers no class."""
+    """`[B, H]` → `[B, C]`, or of each token. It starts at zero: an untrained head prefers no class."""
 
     def __init__(self, hidden_size: int, classes: int) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(classes, hidden_size))
         self.bias = torch.nn.Parameter(torch.zeros(classes))
 
-    def forward(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B C"]:
+    def forward(self, features: Float[Tensor, "B *each H"]) -> Float[Tensor, "B *each C"]:
         return torch.nn.functional.linear(features, self.weight, self.bias)
 
 
@@ -66,7 +71,7 @@ class MlpHead(LinearHead):
         if generator is not None:
             torch.nn.init.uniform_(self.dense.weight, -(hidden_size**-0.5), hidden_size**-0.5, generator=generator)
 
-    def forward(self, features: Float[Tensor, "B H"]) -> Float[Tensor, "B C"]:
+    def forward(self, features: Float[Tensor, "B *each H"]) -> Float[Tensor, "B *each C"]:
         return super().forward(ACTIVATIONS[self.activation](self.dense(features)))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from edgetune_runtime.spans import OUTSIDE, is_bio
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt, tokens_before
 from edgetune.methods.reparameterised import Reparameterised
 from edgetune.methods.transfer import source_layers, source_vectors
+from edgetune.methods.words import words_of
 from edgetune.models.attention import KeyValue
 from edgetune.models.base import Base
 from edgetune.models.virtual import Virtual
@@ -45,8 +47,15 @@ def starting_tokens(
     if config.init == "labels":
         if not labels:
             raise ConfigError("--init labels needs a task with labels; use text, vocab or random")
-        return text_tokens(base, [label.replace("_", " ") for label in labels], length)
+        return text_tokens(base, label_texts(labels, config), length)
     return sampled_tokens(base, length, generator)
+
+
+def label_texts(labels: Sequence[str], config: TrainConfig) -> list[str]:
+    """What labels are called: their words where they have some, and of tags the kinds of entities."""
+    if config.task == "tag" and is_bio(labels):
+        labels = list(dict.fromkeys(label[2:] for label in labels if label != OUTSIDE))
+    return [word for label in labels for word in words_of(label, config.label_words)]
 
 
 def starting_soft(

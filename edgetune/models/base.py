@@ -9,19 +9,38 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from edgetune.errors import ConfigError, UnsupportedModelError
-from edgetune.models import attention
 from edgetune.models.encoder_decoder import Places, probed_places, target_tokenizer
 from edgetune.models.fingerprint import fingerprint
 from edgetune.models.layer import LayerShape
+from edgetune.models.probes import (
+    ends_in_its_head,
+    filling_size,
+    hidden,
+    pair_separator,
+    probed_layers,
+    probed_position_offset,
+    routed,
+    sees_later_tokens,
+)
 
 Kind = Literal["encoder", "decoder", "encoder-decoder"]
 
-TASKS = {"classify": "feature-extraction", "generate": "text-generation"}
+TASKS = {
+    "classify": "feature-extraction",
+    "tag": "feature-extraction",
+    "regress": "feature-extraction",
+    "generate": "text-generation",
+}
 """Our tasks and the names under which optimum's registry knows the model class that each needs."""
+
+WORDS, FILL_MASK = "words", "fill-mask"
+"""What a base is loaded for whose own vocabulary names the classes, and the registry's name of it for an encoder."""
+
+KINDS = {"classify": ("encoder",), "tag": ("encoder",), "regress": ("encoder",), "generate": ("decoder",)}
 
 PAIR_TASK = "text2text-generation"
 """The registry's name of what encoder–decoders do."""
@@ -36,11 +55,12 @@ class Base:
     Attributes:
         tokenizer: transformers' own; None for a model that is only traced or measured on token ids.
         layers: shapes of keys and values, in the order in which layers attend; of an encoder–decoder the decoder's own.
-        hidden_size: H of the last layer, which a classifier's head reads.
+        hidden_size: H of what a head reads: of the last layer, or of what goes into a masked language model's output.
         position_offset: what the family adds to positions before it looks them up; None if it takes no positions.
         takes_token_types: whether it embeds token types; GPT-2 takes them too, but looks them up as words.
         separator: id of the token after which a second text begins; None where pairs are not told apart.
         plain_head: whether a decoder's logits are its output head's, with no cap or scale behind it.
+        masked: whether it is an encoder with its output head, which fills mask tokens in.
         places: where an encoder–decoder attends, and how it begins; None for the others.
         target_tokenizer: an encoder–decoder's for its completions, as a rule the same as `tokenizer`.
         max_positions: virtual tokens and text together; None where the configuration sets no limit.
@@ -56,6 +76,7 @@ class Base:
     takes_token_types: bool
     separator: int | None
     plain_head: bool = False
+    masked: bool = False
     places: Places | None = None
     target_tokenizer: Any = None
 
@@ -78,6 +99,14 @@ class Base:
         if head is None:
             raise UnsupportedModelError(f"{self.name!r} has no output head over its vocabulary")
         return head
+
+    @property
+    def mask_token_id(self) -> int:
+        """The token that a masked language model fills in."""
+        found = None if self.tokenizer is None else self.tokenizer.mask_token_id
+        if found is None:
+            raise UnsupportedModelError(f"the tokenizer of {self.name!r} has no mask token; use --head linear")
+        return found
 
     @property
     def embedding_size(self) -> int:
@@ -117,8 +146,8 @@ class Base:
         return configured or 0
 
 
-def load_base(name: str, task: str) -> Base:
-    """The base at a hub id or in a local folder, in float32.
+def load_base(name: str, purpose: str) -> Base:
+    """The base at a hub id or in a local folder, in float32, for a task or for `words`.
 
     Raises:
         ConfigError: nothing loads under that name, or the task is unknown.
@@ -127,14 +156,29 @@ def load_base(name: str, task: str) -> Base:
     from optimum.exporters.tasks import TasksManager
 
     try:
-        pairs = AutoConfig.from_pretrained(name).is_encoder_decoder
-        model_class = TasksManager.get_model_class_for_task(PAIR_TASK if pairs else TASKS[task])
-        model = model_class.from_pretrained(name, dtype=torch.float32)
+        known_as = registered_task(AutoConfig.from_pretrained(name), purpose)
+        model_class = TasksManager.get_model_class_for_task(known_as)
+        model, loading = model_class.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(f"cannot load the base model {name!r}: {reason} Give a local folder or a hub id.") from error
-    return base_from(model, tokenizer, name, task)
+    new = sorted(key for key in loading["missing_keys"] if "pooler" not in key.split("."))
+    if new and purpose == WORDS:
+        raise UnsupportedModelError(
+            f"the checkpoint {name!r} has no output head over its vocabulary: {new[0]} is missing; give the one that "
+            "it was pre-trained as, or use --head linear"
+        )
+    return base_from(model, tokenizer, name, purpose)
+
+
+def registered_task(config: Any, purpose: str) -> str:
+    """The registry's name of what the model is to do."""
+    if config.is_encoder_decoder:
+        return PAIR_TASK
+    if purpose == WORDS:
+        return FILL_MASK if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES else TASKS["generate"]
+    return TASKS[purpose]
 
 
 def task_named(name: str) -> str:
@@ -143,7 +187,10 @@ def task_named(name: str) -> str:
         return name
     from optimum.exporters.tasks import TasksManager
 
-    known = {"text-classification": "classify", "text-generation": "generate", PAIR_TASK: "generate"}
+    known = {
+        "text-classification": "classify", "token-classification": "tag", "text-generation": "generate",
+        PAIR_TASK: "generate",
+    }  # fmt: skip
     found = known.get(TasksManager.map_from_synonym(name).removesuffix("-with-past"))
     if found is None:
         raise ConfigError(f"unknown task {name!r}: choose {' or '.join(TASKS)}")
@@ -151,43 +198,48 @@ def task_named(name: str) -> str:
 
 
 @torch.no_grad()
-def base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str) -> Base:
+def base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -> Base:
     """A base around a model in memory: frozen, routed through our attention, its shapes read off forward passes."""
     model_type = model.config.model_type
     if model.config.is_encoder_decoder:
-        return pair_base_from(model, tokenizer, name, task)
+        return pair_base_from(model, tokenizer, name, purpose)
     model.eval().requires_grad_(False)
     table: Any = model.get_input_embeddings()
     ids = torch.arange(4)[None] + table.weight.shape[0] // 2
     layers = probed_layers(model, ids)
     parameters = inspect.signature(model.forward).parameters
+    kind: Kind = "encoder" if sees_later_tokens(model, ids) else "decoder"
+    masked = purpose == WORDS and kind == "encoder"
     base = Base(
         model=model,
         tokenizer=tokenizer,
         name=name,
-        kind="encoder" if sees_later_tokens(model, ids) else "decoder",
+        kind=kind,
         layers=layers,
-        hidden_size=hidden(model, ids).shape[-1],
+        hidden_size=filling_size(model, ids, name) if masked else hidden(model, ids).shape[-1],
         position_offset=probed_position_offset(model, ids) if "position_ids" in parameters else None,
         takes_token_types="token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 0) > 0,
         separator=pair_separator(model, tokenizer),
-        plain_head=ends_in_its_head(model, ids),
+        plain_head=kind == "decoder" and ends_in_its_head(model, ids),
+        masked=masked,
     )
-    wanted = {"classify": "encoder", "generate": "decoder"}[task]
-    if base.kind != wanted:
+    if purpose != WORDS and base.kind not in KINDS[purpose]:
+        wanted = "an encoder such as BERT" if "encoder" in KINDS[purpose] else "a decoder such as Llama"
+        words = "; a decoder classifies by its own words: add --head words" if purpose == "classify" else ""
         raise UnsupportedModelError(
             f"{name!r} ({model_type}) is {'a decoder' if base.kind == 'decoder' else 'an encoder'}; "
-            f"--task {task} needs {'an encoder such as BERT' if wanted == 'encoder' else 'a decoder such as Llama'}"
+            f"--task {purpose} needs {wanted}{words}"
         )
     return base
 
 
-def pair_base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str) -> Base:
+def pair_base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -> Base:
     """A base around an encoder–decoder."""
-    if task != "generate":
+    if purpose != "generate":
+        asked = "--head words" if purpose == WORDS else f"--task {purpose}"
         raise UnsupportedModelError(
             f"{name!r} ({model.config.model_type}) is an encoder-decoder, which generates; "
-            f"--task {task} needs an encoder such as BERT"
+            f"{asked} needs an encoder such as BERT"
         )
     model.eval().requires_grad_(False)
     routed(model)
@@ -207,58 +259,3 @@ def pair_base_from(model: PreTrainedModel, tokenizer: Any, name: str, task: str)
         places=places,
         target_tokenizer=None if tokenizer is None else target_tokenizer(name, tokenizer),
     )
-
-
-def routed(model: PreTrainedModel) -> str:
-    """Sends the model's attention through ours; what a refusal says where it turns out not to go there."""
-    refusal = f"the family {model.config.model_type!r} does not route its attention through transformers' interface"
-    try:
-        model.set_attn_implementation(attention.NAME)
-    except ValueError as error:
-        raise UnsupportedModelError(f"{refusal}, so neither prompts nor prefixes can reach it") from error
-    return refusal
-
-
-def probed_layers(model: PreTrainedModel, ids: Tensor) -> tuple[LayerShape, ...]:
-    """Shapes of every layer's keys, in the order in which layers attend."""
-    refusal, state = routed(model), attention.Pass(record=True)
-    with attention.active(state):
-        hidden(model, ids)
-    if not state.seen:
-        raise UnsupportedModelError(f"{refusal}, so neither prompts nor prefixes can reach it")
-    return tuple(LayerShape(key.shape[1], key.shape[3]) for key, _ in state.seen)
-
-
-def hidden(model: PreTrainedModel, ids: Tensor, **inputs: Tensor) -> Tensor:
-    """The backbone's last layer, `[B, T, H]`."""
-    return model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)[0]
-
-
-def ends_in_its_head(model: PreTrainedModel, ids: Tensor) -> bool:
-    """Bit for bit: a soft cap hardly changes the small logits of a random model, but it does change them."""
-    head = model.get_output_embeddings()
-    if not isinstance(head, torch.nn.Linear):
-        return False
-    return torch.equal(head(hidden(model, ids)), model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits)
-
-
-def sees_later_tokens(model: PreTrainedModel, ids: Tensor) -> bool:
-    changed = torch.cat([ids[:, :-1], ids[:, -1:] + 1], dim=1)
-    return not torch.allclose(hidden(model, ids)[:, 0], hidden(model, changed)[:, 0], atol=1e-6)
-
-
-def probed_position_offset(model: PreTrainedModel, ids: Tensor) -> int:
-    """The first position that gives what the family computes when it is given none: 0, or 2 for RoBERTa."""
-    expected, counted = hidden(model, ids), torch.arange(ids.shape[1])[None]
-    for offset in (0, 1, 2, (getattr(model.config, "pad_token_id", None) or 0) + 1):
-        if torch.allclose(hidden(model, ids, position_ids=counted + offset), expected, atol=1e-5):
-            return offset
-    raise UnsupportedModelError(f"cannot tell how the family {model.config.model_type!r} counts positions")
-
-
-def pair_separator(model: PreTrainedModel, tokenizer: Any) -> int | None:
-    """The separator's id, for families that number the second text of a pair with another token type."""
-    if tokenizer is None or tokenizer.sep_token_id is None or getattr(model.config, "type_vocab_size", 0) < 2:
-        return None
-    types = tokenizer("a", "b").get("token_type_ids", [])
-    return tokenizer.sep_token_id if 1 in types else None

@@ -91,11 +91,32 @@ def run(
         return model(**text_inputs(base, input_ids, mask, virtual), **extra)
 
 
+def read_states(
+    base: Base, input_ids: Tensor, mask: Tensor, virtual: Virtual = NOTHING, state: Pass | None = None
+) -> Tensor:
+    """What an encoder's head reads, `[B, P + T, H]` over a prompt and the text: the last layer, or of a masked
+    language model what goes into its output head, which itself then runs at one position alone."""
+    if not base.masked:
+        return run(base, input_ids, mask, virtual, state).last_hidden_state
+    seen: list[Tensor] = []
+
+    def keep(_: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+        seen.append(args[0])
+        return (args[0][:, :1],)
+
+    hook = base.output_head.register_forward_pre_hook(keep)
+    try:
+        run(base, input_ids, mask, virtual, state)
+    finally:
+        hook.remove()
+    return seen[0]
+
+
 def hidden_states(
     base: Base, input_ids: Int[Tensor, "B T"], mask: Int[Tensor, "B S"], virtual: Virtual = NOTHING
 ) -> Float[Tensor, "B T H"]:
-    """The encoder's last layer over the text; virtual tokens of a prompt are left out."""
-    return run(base, input_ids, mask, virtual).last_hidden_state[:, virtual.prompt_length :]
+    """What a head reads of the text; virtual tokens of a prompt are left out."""
+    return read_states(base, input_ids, mask, virtual)[:, virtual.prompt_length :]
 
 
 def logits_at(

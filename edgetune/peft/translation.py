@@ -108,6 +108,9 @@ def check_expressible(adapter: Adapter) -> None:
     Raises:
         AdapterError: PEFT cannot express the adapter on any base.
     """
+    if adapter.task in ("tag", "regress") or adapter.label_words:
+        what = "label words" if adapter.label_words else f"--task {adapter.task}"
+        raise AdapterError(f"PEFT cannot express this adapter: edgetune exports classifiers' heads, not {what}")
     if adapter.task == "classify":
         check_head(adapter)
     tensors = {name for name in adapter.tensors if not name.startswith("head.")}

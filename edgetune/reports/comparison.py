@@ -19,7 +19,7 @@ from edgetune.comparison.plan import Run
 from edgetune.comparison.running import BUNDLE, FIGURES
 from edgetune.reports.page.page import page
 from edgetune.reports.page.paragraph import recommendation
-from edgetune.reports.page.wording import QUALITIES, ms_told, quality_told, seconds_told, share_told, short_name
+from edgetune.reports.page.wording import ms_told, quality_name, quality_told, seconds_told, share_told, short_name
 from edgetune.reports.sizes import sized
 from edgetune.reports.training import training_report
 from edgetune.training.loop import Progress
@@ -65,7 +65,7 @@ def comparison_table(comparison: Comparison) -> Table:
     look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
     table = Table(title=title, title_justify="left", **look)
     first = ("first\ntoken", "each\nlater") if comparison.task == "generate" else ("per\ntext",)
-    quality = QUALITIES[comparison.task].replace(" per", "\nper")
+    quality = quality_name(comparison).replace(" per", "\nper")
     heads = ("para-\nmeters", "of\nbase", "on\ndevice", quality, *first, "one\nrun")
     table.add_column("variant", overflow="fold", vertical="bottom")
     for head in heads:
@@ -84,7 +84,7 @@ def cells(comparison: Comparison, variant: VariantFigures) -> list[str]:
         f"{variant.parameters:,}",
         share_told(comparison.share(variant)),
         sized(variant.size_bytes),
-        quality_told(comparison.task, comparison.quality(variant)),
+        quality_told(comparison.measure.name, comparison.quality(variant)),
         *latency_cells(variant.latency),
         seconds_told(variant.train_seconds),
     ]

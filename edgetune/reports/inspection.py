@@ -44,9 +44,18 @@ def of_adapter(path: Path) -> dict[str, Any]:
         "size_bytes": adapter.size_bytes,
         "base": f"{adapter.base_name} ({adapter.base_type})",
         "base_fingerprint": adapter.base_fingerprint,
-        **({"labels": list(adapter.labels), "pooling": adapter.pooling} if adapter.labels else {}),
+        **({"labels": list(adapter.labels)} if adapter.labels else {}),
+        **({"pooling": adapter.pooling} if "head.weight" in adapter.tensors else {}),
+        **told_words(adapter),
         "tensors": {name: list(x.shape) for name, x in adapter.tensors.items()},
     }
+
+
+def told_words(adapter: Any) -> dict[str, Any]:
+    """The template and the tokens of each label, or how a text becomes words."""
+    if adapter.label_words:
+        return {"template": adapter.template, "label_words": dict(zip(adapter.labels, map(list, adapter.label_words)))}
+    return {"word_split": adapter.word_split} if adapter.task == "tag" else {}
 
 
 def of_device_file(path: Path) -> dict[str, Any]:
@@ -98,11 +107,11 @@ def graph_files(manifest: dict[str, Any]) -> list[str]:
 
 def told_adapter(info: Any, bundle: Path, manifest: dict[str, Any]) -> str:
     """One line; where virtual tokens are, if that is not all in front and alike in all layers."""
-    labels = f", {len(info.labels)} labels" if info.labels else ""
+    labels = f", {len(info.labels)} {'tags' if info.task == 'tag' else 'labels'}" if info.labels else ""
     entry = manifest["adapters"].get(info.name)  # none of a standalone bundle
     where = told_virtual(of_device_file(bundle / entry["file"])["tensors"]) if entry else {}
     told = "".join(f" ({name.replace('_', ' ')}: {value})" for name, value in where.items())
-    return f"{info.method}, {info.virtual_tokens} virtual tokens{told}{labels}, {sized(info.size_bytes)}"
+    return f"{info.task}, {info.method}, {info.virtual_tokens} virtual tokens{told}{labels}, {sized(info.size_bytes)}"
 
 
 def told_virtual(shapes: dict[str, list[int]]) -> dict[str, str]:

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from edgetune.training.examples import Example
 
+IGNORED = -100
+"""What torch's cross-entropy leaves out."""
+
 POOL = 16
 """Batches that are drawn together and sorted by length: padding falls by more than half, the order stays random."""
 
@@ -23,6 +26,8 @@ class Batch:
     Attributes:
         input_ids, mask: int64 `[B, T]`.
         labels: int64 `[B]` for classifiers.
+        values: float `[B]` for regressions.
+        tags: int64 `[B, T]`, IGNORED where no word begins.
         predicts: bool `[B, T]`, true where the next token carries loss, for generators; `[B, U]` with `decoder_ids`.
         targets: int64 `[M]`, those next tokens, row by row.
         decoder_ids: int64 `[B, U]`, what the decoder of an encoder–decoder reads.
@@ -31,6 +36,8 @@ class Batch:
     input_ids: Tensor
     mask: Tensor
     labels: Tensor | None = None
+    values: Tensor | None = None
+    tags: Tensor | None = None
     predicts: Tensor | None = None
     targets: Tensor | None = None
     decoder_ids: Tensor | None = None
@@ -41,7 +48,9 @@ class Batch:
 
     @property
     def losses(self) -> int:
-        """What the batch's loss is the mean of: rows of a classifier, completion tokens of a generator."""
+        """What the batch's loss is the mean of: rows, words that are tagged, completion tokens of a generator."""
+        if self.tags is not None:
+            return max(1, int((self.tags != IGNORED).sum()))
         return self.rows if self.targets is None else len(self.targets)
 
 
@@ -51,6 +60,10 @@ def batch_of(examples: Sequence[Example], pad_token_id: int) -> Batch:
     mask = torch.tensor([[1] * len(e.input_ids) + [0] * (length - len(e.input_ids)) for e in examples])
     if examples[0].label is not None:
         return Batch(ids, mask, labels=torch.tensor([e.label for e in examples]))
+    if examples[0].value is not None:
+        return Batch(ids, mask, values=torch.tensor([e.value for e in examples]))
+    if examples[0].tags:
+        return Batch(ids, mask, tags=first_token_tags(examples, length))
     if examples[0].decoder_ids:
         written = max(len(e.decoder_ids) for e in examples)
         fill = [written - len(e.decoder_ids) for e in examples]
@@ -61,6 +74,16 @@ def batch_of(examples: Sequence[Example], pad_token_id: int) -> Batch:
     predicted = torch.tensor([[*e.completion, *[False] * (length - len(e.completion))] for e in examples])
     predicts = torch.nn.functional.pad(predicted[:, 1:], (0, 1))
     return Batch(ids, mask, predicts=predicts, targets=ids[predicted])
+
+
+def first_token_tags(examples: Sequence[Example], length: int) -> Tensor:
+    """`[B, length]`: each word's tag at its first token."""
+    tags = torch.full((len(examples), length), IGNORED)
+    for row, example in zip(tags, examples):
+        for token, tag in zip(example.first, example.tags):
+            if token >= 0:
+                row[token] = tag
+    return tags
 
 
 def shuffled(examples: Sequence[Example], batch_size: int, pad_token_id: int, rng: random.Random) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgetune.data.rows import Conversation, LabelledText, PromptCompletion
+from edgetune.data.rows import Conversation, LabelledText, PromptCompletion, ScoredText
 from edgetune.errors import ConfigError, DataError
 from edgetune.models.base import Base
 from edgetune.models.suffix import suffix_ids
@@ -22,6 +22,8 @@ class Example:
     Attributes:
         input_ids: T token ids; behind a decoder's prompt also those of a suffix, from V on.
         label: the class, for a classifier.
+        value: the number, for a regression.
+        tags, first: of each word its tag and the token that stands for it, -1 for a word behind a cut.
         completion: which tokens the loss is on, for a decoder: true where the model must predict that token.
         decoder_ids, targets: for an encoder–decoder, the U tokens that its decoder reads and those that follow each.
     """
@@ -31,6 +33,9 @@ class Example:
     completion: tuple[bool, ...] = ()
     decoder_ids: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
+    value: float | None = None
+    tags: tuple[int, ...] = ()
+    first: tuple[int, ...] = ()
 
 
 def text_limit(base: Base, virtual_tokens: int, max_length: int | None = None) -> int | None:
@@ -48,18 +53,32 @@ def text_limit(base: Base, virtual_tokens: int, max_length: int | None = None) -
 
 def class_examples(base: Base, rows: Sequence[LabelledText], labels: Sequence[int], limit: int | None) -> list[Example]:
     """Texts and pairs, cut to `limit` tokens with one warning for all."""
+    return [Example(ids, label=label) for ids, label in zip(text_ids(base, rows, limit), labels)]
+
+
+def number_examples(base: Base, rows: Sequence[ScoredText], limit: int | None) -> list[Example]:
+    """The same with a number each."""
+    return [Example(ids, value=row.score) for ids, row in zip(text_ids(base, rows, limit), rows)]
+
+
+def text_ids(base: Base, rows: Sequence[LabelledText] | Sequence[ScoredText], limit: int | None) -> list[list[int]]:
     pairs = [(row.text,) if row.text_pair is None else (row.text, row.text_pair) for row in rows]
     assert base.tokenizer is not None
     whole = [base.tokenizer(*pair).input_ids for pair in pairs]
-    long = [i for i, ids in enumerate(whole) if limit is not None and len(ids) > limit]
-    if long:
-        most = max(len(whole[i]) for i in long)
-        log.warning(
-            "%d of %d texts are longer than %d tokens (up to %d) and were cut", len(long), len(rows), limit, most
-        )
-    for i in long:
+    for i in warn_of_cuts([len(ids) for ids in whole], limit):
         whole[i] = base.tokenizer(*pairs[i], truncation=True, max_length=limit).input_ids
-    return [Example(ids, label=label) for ids, label in zip(whole, labels)]
+    return whole
+
+
+def warn_of_cuts(lengths: Sequence[int], limit: int | None) -> list[int]:
+    """The places of texts longer than `limit` tokens, with one warning for all."""
+    long = [i for i, length in enumerate(lengths) if limit is not None and length > limit]
+    if long:
+        most = max(lengths[i] for i in long)
+        log.warning(
+            "%d of %d texts are longer than %d tokens (up to %d) and were cut", len(long), len(lengths), limit, most
+        )
+    return long
 
 
 def generation_example(base: Base, row: PromptCompletion | Conversation) -> Example:
@@ -94,7 +113,14 @@ def conversation_example(base: Base, messages: Sequence[Any]) -> Example:
 
 
 def templated(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> list[int]:
-    return list(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, **options)["input_ids"])
+    """Raises ConfigError with the template's own words where it refuses the turns, or is none."""
+    from jinja2 import TemplateError
+
+    try:
+        return list(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, **options)["input_ids"])
+    except TemplateError as error:
+        reason = str(error).strip() or type(error).__name__
+        raise ConfigError(f"the chat template does not take these turns: {reason.splitlines()[0]}") from error
 
 
 def generation_examples(
@@ -106,7 +132,12 @@ def generation_examples(
         DataError: a row longer than the base holds (half a completion would teach the wrong end), or one without the
             one place that a suffix has.
     """
-    examples = [generation_example(base, row) for row in rows]
+    examples = []
+    for row in rows:
+        try:
+            examples.append(generation_example(base, row))
+        except ConfigError as error:
+            raise DataError(f"{path}:{row.line}: {error}") from error
     for row, example in zip(rows, examples):
         if limit is not None and len(example.input_ids) > limit:
             raise DataError(

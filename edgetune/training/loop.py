@@ -13,10 +13,11 @@ import torch
 from edgetune.config import TrainConfig
 from edgetune.errors import ConfigError
 from edgetune.methods.tuned import Tuned
+from edgetune.metrics import better
 from edgetune.training.batches import step_batches
 from edgetune.training.examples import Example
 from edgetune.training.learner import Learner
-from edgetune.training.objective import better, measured
+from edgetune.training.objective import measured
 from edgetune.training.state import Course, State, contents, named, values
 from edgetune.training.unfinished import Unfinished
 

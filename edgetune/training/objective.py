@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from edgetune_runtime.spans import OUTSIDE
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from edgetune.config import Precision
+from edgetune.methods.scaled import ScaledHead
 from edgetune.methods.tuned import Tuned
-from edgetune.training.batches import Batch, by_length
+from edgetune.metrics import class_metrics, number_metrics, tag_metrics, with_perplexity
+from edgetune.training.batches import IGNORED, Batch, by_length
 from edgetune.training.examples import Example
 from edgetune.training.precision import computing_in
 
 
 def loss(tuned: Tuned, batch: Batch, precision: Precision = "fp32") -> Tensor:
-    """Mean cross-entropy: over rows for a classifier, over the completions' tokens for a generator.
+    """Mean cross-entropy over rows of a classifier, words of a tagger, completion tokens of a generator; of a
+    regression the mean squared error of standardised values.
 
     With bf16 the logits come out of a forward pass in bf16; the loss itself is always fp32.
     """
     with computing_in(precision, tuned.base.model.device.type):
-        if batch.labels is not None:
-            return cross_entropy(tuned.class_logits(batch.input_ids, batch.mask).float(), batch.labels)
-        return completion_loss(tuned, batch) / len(batch.targets)  # type: ignore[arg-type]
+        if batch.targets is not None:
+            return completion_loss(tuned, batch) / batch.losses
+        answers = tuned.class_logits(batch.input_ids, batch.mask).float()
+        return answer_loss(tuned, batch, answers) / batch.losses
+
+
+def answer_loss(tuned: Tuned, batch: Batch, answers: Tensor) -> Tensor:
+    """Summed over rows, or over words for tags; `answers` are `[B, C]`, or `[B, T, C]`."""
+    if batch.labels is not None:
+        return cross_entropy(answers, batch.labels, reduction="sum")
+    if batch.tags is not None:
+        return cross_entropy(answers.flatten(0, 1), batch.tags.flatten(), ignore_index=IGNORED, reduction="sum")
+    assert batch.values is not None
+    deviation = tuned.head.deviation if isinstance(tuned.head, ScaledHead) else 1.0
+    return ((answers[:, 0] - batch.values) / deviation).square().sum()
 
 
 def completion_loss(tuned: Tuned, batch: Batch) -> Tensor:
@@ -37,22 +54,36 @@ def completion_loss(tuned: Tuned, batch: Batch) -> Tensor:
 
 @torch.no_grad()
 def measured(tuned: Tuned, examples: Sequence[Example], batch_size: int = 32) -> dict[str, float]:
-    """`loss` per row and `accuracy` of a classifier; `loss` per completion token of a generator."""
-    total, count, right = 0.0, 0, 0
-    for _, batch in by_length(examples, batch_size, tuned.base.pad_token_id):
-        if batch.labels is not None:
-            logits = tuned.class_logits(batch.input_ids, batch.mask)
-            total += cross_entropy(logits, batch.labels, reduction="sum").item()
-            right += int((logits.argmax(-1) == batch.labels).sum())
-            count += batch.rows
-        else:
+    """`loss` per row, word or completion token, and the metrics of the task; of a regression `loss` is `mse`."""
+    total, count = 0.0, 0
+    answers: list[Any] = [None] * len(examples)
+    for indices, batch in by_length(examples, batch_size, tuned.base.pad_token_id):
+        if batch.targets is not None:
             total += completion_loss(tuned, batch).item()
-            count += batch.losses
-    classifier = examples[0].label is not None
-    return {"loss": total / count, **({"accuracy": right / count} if classifier else {})}
+        else:
+            logits = tuned.class_logits(batch.input_ids, batch.mask)
+            total += answer_loss(tuned, batch, logits).item()
+            for i, of_row in zip(indices, logits):
+                answers[i] = answer_of(tuned, examples[i], of_row)
+        count += batch.losses
+    first, mean = examples[0], {"loss": total / count}
+    if first.label is not None:
+        return {**mean, **class_metrics([example.label for example in examples], answers)}
+    if first.tags:
+        expected = [[tuned.labels[tag] for tag in example.tags] for example in examples]
+        return {**mean, **tag_metrics(expected, answers, tuned.labels)}
+    if first.value is not None:
+        metrics = number_metrics([example.value or 0.0 for example in examples], answers)
+        return {"loss": metrics["mse"], **metrics}
+    return with_perplexity(mean)
 
 
-def better(new: dict[str, float], old: dict[str, float] | None) -> bool:
-    """More accuracy, then less loss."""
-    rank = lambda m: (m.get("accuracy", 0.0), -m["loss"])  # noqa: E731
-    return old is None or rank(new) > rank(old)
+def answer_of(tuned: Tuned, example: Example, logits: Tensor) -> Any:
+    """Of logits `[C]` the class or the number, of `[T, C]` the words' tags; a word that was not seen is outside."""
+    if example.value is not None:
+        return logits[0].item()
+    if not example.tags:
+        return int(logits.argmax())
+    unseen = OUTSIDE if OUTSIDE in tuned.labels else tuned.labels[0]
+    best = logits.argmax(-1).tolist()
+    return [unseen if token < 0 else tuned.labels[best[token]] for token in example.first]

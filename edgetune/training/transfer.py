@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +40,7 @@ def transferred(base: Base, config: TrainConfig) -> Source | None:
 
 
 @torch.no_grad()
-def take_head(head: LinearHead, source: Source, labels: tuple[str, ...]) -> None:
+def take_head(head: LinearHead, source: Source, labels: Sequence[str]) -> None:
     """The source's head becomes the start of `head`, where both are of one form and for the same labels."""
     theirs = source.tuned.head
     if theirs is None or type(theirs) is not type(head) or set(source.labels) != set(labels):

@@ -21,7 +21,7 @@ from edgetune_export.device import checked_name, device_file
 
 def needs_base(adapter: Adapter) -> bool:
     """A decoder's prompt becomes keys and values, which only its base can compute."""
-    return adapter.task == "generate" and "prompt_embeds" in adapter.tensors
+    return "prompt_embeds" in adapter.tensors and "head.weight" not in adapter.tensors
 
 
 def add_adapter(

@@ -56,15 +56,18 @@ def export_bundle(
     precision: str = "fp32",
     force: bool = False,
     ensembles: Mapping[str, Ensemble] | None = None,
+    task: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Writes the bundle of a base and its adapters (by name) to `out`, checked against torch first.
+
+    Without adapters `task` says what an encoder is for.
 
     Raises:
         VerificationError: ONNX Runtime and torch differ; nothing is left at `out`.
         BaseMismatchError, AdapterError, ConfigError, UnsupportedModelError, OutputExistsError: it cannot be written.
     """
-    pooling = checked(base, adapters, standalone, precision)
+    pooling = checked(base, adapters, standalone, precision, task)
     check_ensembles(ensembles or {}, adapters, standalone)
     with new_folder(out, force=force, marker=(manifest.NAME,)) as folder:
         tell("tracing")
@@ -86,7 +89,7 @@ def export_bundle(
         description = manifest.described(
             base,
             form="standalone" if standalone else "shared",
-            task="classify" if base.kind == "encoder" else "generate",
+            task=bundle_task(base, adapters, pooling),
             precision=precision,
             pooling=pooling,
             adapters=[] if standalone else list(adapters),
@@ -96,12 +99,21 @@ def export_bundle(
         description.update(described_ensembles(ensembles or {}))
         (folder / manifest.NAME).write_text(manifest.manifest_text(description, folder), encoding="utf-8")
         tell("verifying")
-        checks = verified(folder, base, adapters, standalone)
+        checks = verified(folder, base, adapters, standalone, pooling)
         sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     return Exported(Path(out), sizes, tuple(adapters), checks)
 
 
-def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str) -> Pooling:
+def bundle_task(base: Base, adapters: Mapping[str, Adapter], pooling: Pooling) -> str:
+    """The first adapter's; without any what the graph is for."""
+    if adapters:
+        return next(iter(adapters.values())).task
+    return ("tag" if pooling == "each" else "classify") if base.kind == "encoder" else "generate"
+
+
+def checked(
+    base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str, task: str | None = None
+) -> Pooling:
     """The pooling that all adapters share, after everything that can be refused before any work."""
     if precision not in PRECISIONS:
         raise ConfigError(f"precision {precision!r} is not known; choose {' or '.join(PRECISIONS)}")
@@ -129,7 +141,9 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
     if base.kind == "encoder" and len(poolings) > 1:
         named = " and ".join(map(repr, sorted(poolings, reverse=True)))
         raise AdapterError(f"adapters with pooling {named} cannot share a base graph; export them apart")
-    return poolings.pop() if poolings else TrainConfig().pooling
+    if poolings:
+        return poolings.pop()
+    return "mask" if base.masked else "each" if task == "tag" else TrainConfig().pooling
 
 
 def shared_graphs(base: Base, pooling: Pooling, needs: Needs) -> dict[str, onnx_ir.Model]:

@@ -53,7 +53,7 @@ def device_tensors(adapter: Adapter, base: Base | None) -> dict[str, Tensor]:
     prompt = tensors.pop("prompt_embeds", None)
     if prompt is None:
         return tensors
-    if adapter.task == "classify" or (base is not None and base.kind == "encoder-decoder"):
+    if "head.weight" in tensors or (base is not None and base.kind == "encoder-decoder"):
         return {"prompt_embeds": prompt[None], **tensors}
     if base is None:
         raise AdapterError("a decoder's prompt is turned into keys and values by its base model: give --model")
@@ -76,6 +76,8 @@ def device_metadata(name: str, adapter: Adapter) -> dict[str, Any]:
         "labels": list(adapter.labels),
         "pooling": adapter.pooling,
         **({"activation": adapter.activation} if "head.dense.weight" in adapter.tensors else {}),
+        **({"template": adapter.template, "label_words": adapter.label_words} if adapter.label_words else {}),
+        **({"word_split": adapter.word_split} if adapter.task == "tag" else {}),
         "generation": dict(adapter.generation),
     }
 

@@ -46,6 +46,10 @@ def check_ensembles(ensembles: Mapping[str, Ensemble], adapters: Mapping[str, Ad
         members = [adapters[member] for member in ensemble.adapters]
         if len({frozenset(member.labels) for member in members}) > 1:
             raise AdapterError(f"ensemble {name!r} has members with different labels; they must be of one task")
+        if {member.task for member in members} - {"classify", "generate"}:
+            raise AdapterError(
+                f"ensemble {name!r} is of {members[0].task} adapters; classifiers and generators make one"
+            )
         if ensemble.combine == "vote" and members[0].task != "classify":
             raise ConfigError("--combine vote is for classifiers; a generator's members are averaged token by token")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from edgetune.config import Pooling
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base
-from edgetune.models.forward import run
+from edgetune.models.forward import read_states
 from edgetune.models.suffix import with_suffix
 from edgetune.models.virtual import Virtual
 from edgetune_export.operators import ENCODER
@@ -21,9 +21,10 @@ from edgetune_export.trace import AUTO, class_features, declared, exported, trac
 
 
 class FoldedEncoder(torch.nn.Module):
-    """ids, mask → class logits. The prompt is more rows of the embedding table, the prefix constant keys and values.
+    """ids, mask → class logits, of every token where the pooling is "each".
 
-    A suffix is constant vectors behind each row's last token.
+    The prompt is more rows of the embedding table, the prefix constant keys and values, a suffix constant vectors
+    behind each row's last token.
     """
 
     prompt_ids: Tensor
@@ -45,12 +46,13 @@ class FoldedEncoder(torch.nn.Module):
         prefix = [(key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1)) for key, value in self.prefix]
         virtual = Virtual(prefix=prefix or None, suffix=self.suffix)
         ids, mask = with_suffix(input_ids, attention_mask, virtual.suffix_length, self.base.vocab_size)
-        is_text, length = None if self.suffix is None else ids < self.base.vocab_size, ids.shape[1]
+        text_ids = ids
         mask = torch.cat([attention_mask.new_ones(batch, self.length), mask], dim=1)
         if self.prompt_length:
             ids = torch.cat([self.prompt_ids.expand(batch, -1), ids], dim=1)
-        hidden = run(self.base, ids, mask, virtual).last_hidden_state
-        return self.head(class_features(hidden, mask, length, self.pooling, is_text))
+        hidden = read_states(self.base, ids, mask, virtual)
+        features = class_features(self.base, hidden, text_ids, mask, self.pooling, has_suffix=self.suffix is not None)
+        return self.head(features[:, : input_ids.shape[1]] if self.pooling == "each" else features)
 
 
 @contextmanager
@@ -77,5 +79,6 @@ def folded_encoder_graph(tuned: Tuned) -> onnx_ir.Model:
     with extended_embeddings(tuned.base, None if prompt is None else prompt[0]), traced_with(tuned.base, ENCODER):
         model = exported(folded, arguments, ["input_ids", "attention_mask"], ["logits"], dynamic)
     classes = tuned.head.weight.shape[0]  # type: ignore[union-attr]
-    declared(model, {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "logits": ["B", classes]})
+    logits = ["B", "T", classes] if tuned.pooling == "each" else ["B", classes]
+    declared(model, {"input_ids": ["B", "T"], "attention_mask": ["B", "T"], "logits": logits})
     return model

@@ -73,6 +73,7 @@ def described(
         "tokenizer": {
             "file": "tokenizer.json",
             "pad_token_id": base.pad_token_id,
+            **({"mask_token_id": base.mask_token_id} if base.masked else {}),
             "bos_token_id": None if tokenizer is None else tokenizer.bos_token_id,
             "eos_token_ids": [] if base.kind == "encoder" else list(base.eos_token_ids),
         },

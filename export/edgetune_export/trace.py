@@ -19,7 +19,7 @@ from edgetune.methods.head import ACTIVATIONS, first_seen, pooled
 from edgetune.models import attention
 from edgetune.models.attention import Pass, active
 from edgetune.models.base import Base
-from edgetune.models.forward import positions, run, text_vectors
+from edgetune.models.forward import positions, read_states, text_vectors
 from edgetune.models.virtual import Virtual
 from edgetune_export.needs import PLAIN, SKIPPED, SUFFIX, Needs
 from edgetune_export.operators import DECODER, ENCODER, DecoderPass, FedCache
@@ -86,7 +86,7 @@ def last_positions(hidden: Tensor, keep: Tensor) -> Tensor:
 
 
 class EncoderGraph(torch.nn.Module):
-    """ids, mask, prompt, caches, head → class logits.
+    """ids, mask, prompt, caches, head → class logits, of every token where the pooling is "each".
 
     A head reads the pooled vector and, behind it, a hidden layer over it: of width 0 where no task has one.
     """
@@ -112,28 +112,32 @@ class EncoderGraph(torch.nn.Module):
         given = self.needs.given(optional)
         virtual = Virtual(prompt=prompt_embeds, prefix=paired(past), suffix=given.get(SUFFIX))
         state = Pass(skipped=given.get(SKIPPED))
-        hidden = run(self.base, input_ids, attention_mask, virtual, state).last_hidden_state
-        is_text = input_ids < self.base.vocab_size if SUFFIX in given else None
-        features = class_features(hidden, attention_mask, input_ids.shape[1], self.pooling, is_text)
+        hidden = read_states(self.base, input_ids, attention_mask, virtual, state)
+        features = class_features(
+            self.base, hidden, input_ids, attention_mask, self.pooling, has_suffix=SUFFIX in given
+        )
         inner = activated(torch.nn.functional.linear(features, dense_weight, dense_bias), activation)
-        return torch.nn.functional.linear(torch.cat([features, inner], dim=1), weight, bias)
+        return torch.nn.functional.linear(torch.cat([features, inner], dim=-1), weight, bias)
 
 
 def class_features(
-    hidden: Tensor, mask: Tensor, length: Any, pooling: Pooling, is_text: Tensor | None = None
+    base: Base, hidden: Tensor, input_ids: Tensor, mask: Tensor, pooling: Pooling, *, has_suffix: bool = False
 ) -> Tensor:
-    """What a head reads, `[B, H]`. The last `length` positions of `hidden` and `mask` are the text, those of them that
-    `is_text` `[B, T]` leaves out virtual tokens behind it."""
+    """What a head reads, `[B, H]` or `[B, T, H]`. The last T positions of `hidden` and `mask` are those of the ids, of
+    which those from V on are virtual tokens behind the text where it `has_suffix`."""
+    length = input_ids.shape[1]
     if pooling == "start":
         return first_seen(hidden, mask[:, mask.shape[1] - hidden.shape[1] :])
+    if pooling == "mask":
+        return pooled(hidden[:, hidden.shape[1] - length :], (input_ids == base.mask_token_id).long(), pooling)
     text, text_mask = hidden[:, hidden.shape[1] - length :], mask[:, mask.shape[1] - length :]
-    if is_text is not None:
-        text_mask = text_mask * is_text
+    if has_suffix:
+        text_mask = text_mask * (input_ids < base.vocab_size)
     return pooled(text, text_mask, pooling)
 
 
 def activated(inner: Tensor, kinds: Tensor) -> Tensor:
-    """`[B, F]`, each column under the activation that `kinds [F]` numbers: tasks of one batch may differ."""
+    """`[B, F]` or `[B, T, F]`, each column under the activation that `kinds [F]` numbers: tasks may differ."""
     first, *others = ACTIVATIONS.values()
     out = first(inner)
     for number, function in enumerate(others, 1):
@@ -236,7 +240,7 @@ def encoder_graph(base: Base, pooling: Pooling, needs: Needs = PLAIN) -> onnx_ir
         "head.dense.weight": ["F", base.hidden_size],
         "head.dense.bias": ["F"],
         "head.dense.activation": ["F"],
-        "logits": ["B", "C"],
+        "logits": ["B", "T", "C"] if pooling == "each" else ["B", "C"],
         **needs.shapes(base),
     }
     for name, shape in zip(names, (shape for shape in base.layers for _ in range(2))):

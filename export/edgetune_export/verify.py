@@ -10,13 +10,16 @@ from pathlib import Path
 import edgetune_runtime
 import numpy as np
 import torch
+from edgetune_runtime.template import MASK, TEXT
 
 from edgetune.adapter import Adapter, adapter_from, tuned_from
+from edgetune.config import Pooling
 from edgetune.errors import VerificationError
 from edgetune.methods.head import LinearHead, MlpHead
 from edgetune.methods.initial import from_embeddings
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
+from edgetune.methods.words import LabelWords
 from edgetune.models.base import Base
 from edgetune.models.forward_pairs import places_of
 from edgetune.models.suffix import suffix_ids
@@ -69,12 +72,29 @@ def padded(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]
 
 
 @torch.no_grad()
-def encoder_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str) -> Iterator[Check]:
-    rows = sample_rows(tuned.base, tuned.virtual().tokens)
+def class_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str) -> Iterator[Check]:
+    """Of an encoder's head, or of a decoder's label words."""
+    rows = [filling(tuned, row) for row in sample_rows(tuned.base, tuned.virtual().tokens)]
     ids, mask = padded(rows, tuned.base.pad_token_id)
     expected = tuned.class_logits(ids, mask).numpy()
     yield compared(f"{name}, batch of mixed lengths", expected, model.class_logits(rows, adapter=name))
     yield compared(f"{name}, one row", expected[:1], model.class_logits(rows[:1], adapter=name))
+
+
+def filling(tuned: Tuned, row: list[int]) -> list[int]:
+    """With one mask token, where the head reads there."""
+    middle = len(row) // 2
+    return [*row[:middle], tuned.base.mask_token_id, *row[middle + 1 :]] if tuned.pooling == "mask" else row
+
+
+@torch.no_grad()
+def tag_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str) -> Iterator[Check]:
+    rows = sample_rows(tuned.base, tuned.virtual().length)
+    expected = tuned.class_logits(*padded(rows, tuned.base.pad_token_id)).numpy()
+    whole = np.concatenate([of_row[: len(row)] for of_row, row in zip(expected, rows)])
+    got = np.concatenate(model.tag_logits(rows, name))
+    yield compared(f"{name}, batch of mixed lengths", whole, got)
+    yield compared(f"{name}, one row", expected[0, : len(rows[0])], model.tag_logits(rows[:1], name)[0])
 
 
 @torch.no_grad()
@@ -136,20 +156,21 @@ def stepped(
         yield logits.copy()
 
 
-def trial_checks(model: edgetune_runtime.Model, base: Base) -> list[Check]:
+def trial_checks(model: edgetune_runtime.Model, base: Base, pooling: Pooling) -> list[Check]:
     """Checks of an encoder that has no adapter yet: with a prompt of one word and heads that pass hidden units on."""
     size, checks = base.hidden_size, []
     prompt = Prompt(from_embeddings(base, torch.tensor([base.vocab_size // 2])))
     for name, head in (("base", LinearHead(size, 2)), ("base, hidden layer", MlpHead(size, 2, size))):
         for weight in (x for x in head.parameters() if x.dim() > 1):
             torch.nn.init.eye_(weight)
-        tuned = Tuned(base, prompt, head)
-        trial = adapter_from(tuned, task="classify", method="prompt", labels=("0", "1"))
+        words = LabelWords(f"{TEXT} {MASK}", ((0,), (1,))) if base.masked else None
+        tuned, task = Tuned(base, prompt, head, pooling, words=words), "tag" if pooling == "each" else "classify"
+        trial = adapter_from(tuned, task=task, method="prompt", labels=("0", "1"))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trial.safetensors"
             path.write_bytes(device_file("trial", trial, base))
             model.add_adapter(path, replace=True)
-        found = encoder_checks(model, tuned, "trial")
+        found = CHECKS[task](model, tuned, "trial")
         checks += [replace(check, what=check.what.replace("trial", name)) for check in found]
     return checks
 
@@ -167,14 +188,16 @@ def token_checks(model: edgetune_runtime.Model, base: Base) -> None:
 
 
 CHECKS: dict[str, Callable[..., Iterator[Check]]] = {
-    "encoder": encoder_checks,
+    "classify": class_checks,
+    "regress": class_checks,
+    "tag": tag_checks,
     "decoder": decoder_checks,
     "encoder-decoder": pair_checks,
 }
 
 
 def verified(
-    folder: Path, base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str = "fp32"
+    folder: Path, base: Base, adapters: dict[str, Adapter], standalone: bool, pooling: Pooling, precision: str = "fp32"
 ) -> list[Check]:
     """Every adapter's checks.
 
@@ -186,11 +209,11 @@ def verified(
     checks: list[Check] = []
     for name, adapter in adapters.items():
         tuned = tuned_from(base, adapter)
-        checks += CHECKS[base.kind](model, tuned, name)
+        checks += CHECKS[base.kind if adapter.task == "generate" else adapter.task](model, tuned, name)
     if base.kind != "encoder" and not standalone:
         checks += CHECKS[base.kind](model, Tuned(base, None), None)
     if base.kind == "encoder" and not adapters:
-        checks += trial_checks(model, base)
+        checks += trial_checks(model, base, pooling)
     for check in checks:
         if not check.holds(TOLERANCE[precision]):
             raise VerificationError(

@@ -16,7 +16,7 @@ FILES = sorted(path for package in (WORKSHOP, EXPORT, RUNTIME) for path in packa
 
 LAYERS = (
     {"errors"},
-    {"config", "output"},
+    {"config", "metrics", "output"},
     {"data", "models"},
     {"methods"},
     {"adapter"},

@@ -158,7 +158,7 @@ def test_tensors_other_than_those_described_are_refused(folder, change):
 
 
 @pytest.mark.parametrize("change, told", [
-    ({"task": 3}, "task is 3; this edgetune knows classify, generate"),
+    ({"task": 3}, "task is 3; this edgetune knows classify, tag, regress, generate"),
     ({"pooling": []}, "pooling is \\[\\]; this edgetune knows mean, first"),
     ({"positions": "before_virtual"}, "positions is 'before_virtual'; this edgetune knows after_virtual"),
     ({"virtual_tokens": "three"}, "virtual_tokens is 'three', which is not of type int"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgetune.config import LEARNING_RATES, METHODS, POOLINGS, TrainConfig, read_config
+from edgetune.config import CHOSEN_POOLINGS, LEARNING_RATES, METHODS, TrainConfig, read_config
 from edgetune.errors import ConfigError
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -17,7 +17,7 @@ configs = st.builds(
     model=text,
     data=text,
     eval_data=st.none() | text,
-    task=st.sampled_from(["classify", "generate"]),
+    task=st.sampled_from(["classify", "tag", "regress", "generate"]),
     method=st.sampled_from(METHODS),
     virtual_tokens=st.integers(1, 10**6),
     columns=st.dictionaries(text, text, max_size=3),
@@ -27,7 +27,7 @@ configs = st.builds(
     warmup=rate,
     weight_decay=rate,
     clip_norm=rate,
-    pooling=st.sampled_from(POOLINGS),
+    pooling=st.sampled_from(CHOSEN_POOLINGS),
     max_length=st.none() | st.integers(2, 10**6),
     eval_every=st.integers(1, 10**6),
     seed=st.integers(-(2**40), 2**40),

@@ -79,7 +79,7 @@ def test_keys_of_later_minor_changes_are_ignored(bundle):
         ({"format_version": 2}, "2.*reads 1"),
         ({"format_version": True}, "True"),
         ({"form": "other"}, "`form`.*'other'"),
-        ({"kind": "decoder"}, "'decoder' with the task 'classify'"),
+        ({"kind": "decoder", "task": "tag"}, "'decoder' with the task 'tag'"),
         ({"graph": {}}, "graph: `file`|graph: `layers`"),
         ({"base": 3}, "`base`.*object"),
         ({"default_adapter": "b"}, "'b'"),

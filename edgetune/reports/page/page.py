@@ -53,7 +53,12 @@ def section(title: str, *content: Markup) -> Markup:
 
 
 def lead(comparison: Comparison) -> str:
-    kind = f"{comparison.labels} labels" if comparison.task == "classify" else "generation"
+    kinds = {
+        "classify": f"{comparison.labels} labels",
+        "tag": f"{comparison.labels} tags",
+        "regress": "a number a text",
+    }
+    kind = kinds.get(comparison.task, "generation")
     seeds = len(comparison.seeds)
     return (
         f"{comparison.model_type}, {comparison.base_parameters:,} parameters, frozen; {kind}; each variant with "

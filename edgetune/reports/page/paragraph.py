@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgetune.comparison.choice import SAME_SIZE, Choice
 from edgetune.comparison.figures import Comparison, VariantFigures
-from edgetune.reports.page.wording import QUALITIES, joined, ms_told, quality_told, seconds_told
+from edgetune.reports.page.wording import joined, ms_told, quality_name, quality_told, seconds_told
 from edgetune.reports.sizes import sized
 
 MOST_NAMED = 2
@@ -20,7 +20,7 @@ def recommendation(comparison: Comparison, choice: Choice) -> str:
 
 def decision(comparison: Comparison, choice: Choice) -> str:
     chosen, best = comparison.named(choice.name), comparison.named(choice.best)
-    quality, own = QUALITIES[comparison.task], told(comparison, chosen)
+    quality, own = quality_name(comparison), told(comparison, chosen)
     if choice.reason == "only":
         return f"{chosen.name} is the only variant here: {quality} {own} in {sized(chosen.size_bytes)} on the device."
     if choice.reason == "better":
@@ -67,7 +67,7 @@ def better_told(comparison: Comparison, chosen: VariantFigures) -> str:
     gain = comparison.measure.gain
     others = [other for other in comparison.variants if other.name != chosen.name]
     second = min(others, key=lambda other: gain(comparison.quality(chosen).mean, comparison.quality(other).mean))
-    quality = QUALITIES[comparison.task]
+    quality = quality_name(comparison)
     if len(comparison.seeds) > 1:
         ahead = f"Its {quality}, {told(comparison, chosen)}, is ahead of every other by more than one spread"
     else:
@@ -115,7 +115,7 @@ def doubts(comparison: Comparison, choice: Choice) -> list[str]:
 
 
 def told(comparison: Comparison, variant: VariantFigures) -> str:
-    return quality_told(comparison.task, comparison.quality(variant))
+    return quality_told(comparison.measure.name, comparison.quality(variant))
 
 
 def latency_told(variant: VariantFigures) -> str:

@@ -10,7 +10,7 @@ from edgetune.comparison.figures import Comparison, VariantFigures
 from edgetune.reports.page.axes import HEIGHT, WIDTH, Scale, across, drawing, frame, padded, upwards
 from edgetune.reports.page.marks import SIZE, colour, mark
 from edgetune.reports.page.markup import Markup, element
-from edgetune.reports.page.wording import QUALITIES, quality_told
+from edgetune.reports.page.wording import SHARES, quality_name, quality_told
 
 LETTER = 8.4
 """Pixels that a letter of a label takes, about."""
@@ -23,8 +23,8 @@ def quality_plot(comparison: Comparison) -> Markup:
     counts = [variant.parameters for variant in comparison.variants]
     x = across(min(counts) / 1.6, max(counts) * 1.6, logarithmic=True)
     low, high = padded(values, least=0.005)
-    y = upwards(low, min(high, 1.0 + (high - low) * 0.02) if comparison.task == "classify" else high)
-    parts = frame(x, y, "parameters learned", QUALITIES[comparison.task], count_told, value_told(comparison.task, y))
+    y = upwards(low, min(high, 1.0 + (high - low) * 0.02) if metric in SHARES else high)
+    parts = frame(x, y, "parameters learned", quality_name(comparison), count_told, value_told(metric, y))
     for i, variant in enumerate(comparison.variants):
         parts += variant_marks(comparison, variant, i, x, y)
     parts += [
@@ -32,10 +32,10 @@ def quality_plot(comparison: Comparison) -> Markup:
         for label in labels(comparison, x, y)
     ]
     told = "; ".join(
-        f"{v.name}: {v.parameters:,} parameters, {quality_told(comparison.task, comparison.quality(v))}"
+        f"{v.name}: {v.parameters:,} parameters, {quality_told(comparison.measure.name, comparison.quality(v))}"
         for v in comparison.variants
     )
-    title = f"{QUALITIES[comparison.task]} against parameters"
+    title = f"{quality_name(comparison)} against parameters"
     return drawing("quality", title[0].upper() + title[1:], told, parts)
 
 
@@ -120,10 +120,10 @@ def count_told(count: float) -> str:
     return f"{count:.0f}"
 
 
-def value_told(task: str, y: Scale) -> Callable[[float], str]:
+def value_told(metric: str, y: Scale) -> Callable[[float], str]:
     """As many digits as tell two ticks apart."""
     step = y.ticks[1] - y.ticks[0] if len(y.ticks) > 1 else y.high - y.low
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    if task == "classify":
+    if metric in SHARES:
         return lambda value: f"{value * 100:.{max(0, digits - 2)}f} %"
     return lambda value: f"{value:.{digits}f}"

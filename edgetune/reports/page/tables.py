@@ -10,8 +10,11 @@ from edgetune.comparison.figures import Comparison, VariantFigures, spread
 from edgetune.reports.page.dimensions import DIMENSIONS
 from edgetune.reports.page.marks import swatch
 from edgetune.reports.page.markup import Markup, element, together
-from edgetune.reports.page.wording import QUALITIES, ms_told, quality_told, seconds_told, share_told
+from edgetune.reports.page.wording import QUALITIES, ms_told, quality_name, quality_told, seconds_told, share_told
 from edgetune.reports.sizes import sized
+
+SECOND = {"macro_f1": "macro-F1", "spearman": "Spearman", "accuracy": "tag accuracy"}
+"""Of a task that reads, the metric beside its quality: the first of these that it has."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ def columns_of(comparison: Comparison) -> list[Column]:
     found = [
         # first, so that a phone shows it without scrolling
         Column(
-            QUALITIES[task],
-            lambda v: quality_told(task, comparison.quality(v)),
+            quality_name(comparison),
+            lambda v: quality_told(measure.name, comparison.quality(v)),
             lambda v: sign * comparison.quality(v).mean,
         ),
         Column("parameters", lambda v: f"{v.parameters:,}", lambda v: v.parameters),
@@ -44,11 +47,17 @@ def columns_of(comparison: Comparison) -> list[Column]:
             Column("per token", lambda v: ms_told(v.latency.per_token_ms), lambda v: v.latency.per_token_ms or 0.0),
         ]
     else:
+        other = next(name for name in SECOND if name in comparison.variants[0].runs[0].metrics)
         found += [
-            Column("macro-F1", lambda v: f"{v.over_seeds('macro_f1').mean * 100:.1f} %"),
+            Column(SECOND[other], lambda v: second_told(v, other)),
             Column("per text", lambda v: ms_told(v.latency.first_ms), lambda v: v.latency.first_ms),
         ]
     return [*found, Column("training", lambda v: seconds_told(v.train_seconds), lambda v: v.train_seconds)]
+
+
+def second_told(variant: VariantFigures, metric: str) -> str:
+    value = variant.over_seeds(metric).mean
+    return f"{value:.3f}" if metric == "spearman" else f"{value * 100:.1f} %"
 
 
 def figures_table(comparison: Comparison, recommended: str) -> Markup:
@@ -88,7 +97,7 @@ def base_row(comparison: Comparison, columns: Sequence[Column]) -> Markup:
     base = comparison.base
     assert base is not None
     known = {
-        QUALITIES["generate"]: f"{base.metrics['loss']:.3f}",
+        QUALITIES["loss"]: f"{base.metrics['loss']:.3f}",
         "perplexity": f"{base.metrics['perplexity']:.2f}",
         "first token": ms_told(base.latency.first_ms),
         "per token": ms_told(base.latency.per_token_ms),
@@ -99,13 +108,13 @@ def base_row(comparison: Comparison, columns: Sequence[Column]) -> Markup:
 
 
 def seeds_table(comparison: Comparison) -> Markup:
-    other = "perplexity" if comparison.task == "generate" else "loss"
+    other = "perplexity" if comparison.task == "generate" else "accuracy" if comparison.task == "tag" else "loss"
     rows = [
         element(
             "tr",
             element("th", element("span", variant.name, class_="name"), scope="row"),
             element("td", f"{run.seed}{' (kept)' if run.seed == variant.best_seed else ''}"),
-            element("td", quality_told(comparison.task, spread([run.metrics[comparison.measure.name]]))),
+            element("td", quality_told(comparison.measure.name, spread([run.metrics[comparison.measure.name]]))),
             element("td", f"{run.metrics[other]:.3f}"),
             element("td", str(run.kept_step)),
             element("td", seconds_told(run.train_seconds)),
@@ -114,7 +123,7 @@ def seeds_table(comparison: Comparison) -> Markup:
         for variant in comparison.variants
         for run in variant.runs
     ]
-    heads = ["variant", "seed", QUALITIES[comparison.task], other, "best step", "training", "rows/s"]
+    heads = ["variant", "seed", quality_name(comparison), other, "best step", "training", "rows/s"]
     return table("Every run, measured in the exported bundle; the kept seed's adapter is in it.", heads, rows)
 
 

@@ -7,14 +7,21 @@ from pathlib import PurePath
 
 from edgetune.comparison.figures import Comparison, Spread
 
-QUALITIES = {"classify": "accuracy", "generate": "loss per token"}
+QUALITIES = {"accuracy": "accuracy", "f1": "entity F1", "mse": "squared error", "loss": "loss per token"}
+"""By the name of the metric that quality is compared by."""
+SHARES = ("accuracy", "f1")
+"""Metrics between 0 and 1, told in percent."""
 GENERIC = {"model", "checkpoint", "base", "main", "latest", "output"}
 """Folder names that say nothing of the model in them."""
 
 
-def quality_told(task: str, spread: Spread) -> str:
+def quality_name(comparison: Comparison) -> str:
+    return QUALITIES[comparison.measure.name]
+
+
+def quality_told(metric: str, spread: Spread) -> str:
     """`91.2 ± 0.8 %`, or `2.134 ± 0.012`; no spread for one seed."""
-    if task == "classify":
+    if metric in SHARES:
         around = "" if spread.deviation is None else f" ± {spread.deviation * 100:.1f}"
         return f"{spread.mean * 100:.1f}{around} %"
     around = "" if spread.deviation is None else f" ± {spread.deviation:.3f}"

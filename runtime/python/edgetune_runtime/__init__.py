@@ -20,7 +20,7 @@ from .errors import (
     OptionError,
     TaskError,
 )
-from .results import AdapterInfo, Chunk, Classification, Generation, Timing
+from .results import AdapterInfo, Chunk, Classification, Generation, Regression, Span, Tagging, Timing
 
 if TYPE_CHECKING:
     from .inputs import DEFAULT as DEFAULT
@@ -44,6 +44,9 @@ __all__ = [
     "InputError",
     "Model",
     "OptionError",
+    "Regression",
+    "Span",
+    "Tagging",
     "TaskError",
     "Timing",
     "load",

@@ -101,7 +101,7 @@ def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Ada
     adapter = Adapter(info, metadata, pasts[0], prompt, suffix=_suffix_from(path, tensors, manifest))
     if manifest.encoder_decoder:
         adapter = replace(adapter, decoder_past=pasts[1], cross_past=pasts[2])
-    if manifest.task == "classify":
+    if manifest.kind == "encoder":
         adapter = _with_head(path, adapter, tensors, manifest)
     held = adapter.most_tokens
     if held != metadata.virtual_tokens:
@@ -122,7 +122,8 @@ def _suffix_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest)
 
 
 def _with_head(path: Path, adapter: Adapter, tensors: dict[str, np.ndarray], manifest: Manifest) -> Adapter:
-    classes, width = len(adapter.metadata.labels), manifest.graph.hidden_size
+    regresses = adapter.metadata.task == "regress"
+    classes, width = 1 if regresses else len(adapter.metadata.labels), manifest.graph.hidden_size
     if not classes:
         raise AdapterError(f"{path}: a classifier without labels. Export the adapter again.")
     dense = _taken(path, tensors, "head.dense.weight", (None, width), required=False)
@@ -169,10 +170,14 @@ def _check_fit(path: Path, metadata: AdapterMetadata, manifest: Manifest) -> Non
             f"{path}: was tuned on the base {metadata.base_fingerprint}, and this bundle holds "
             f"{manifest.base.fingerprint} ({manifest.base.name}). Use that base, or tune the task on this one."
         )
-    if metadata.task != manifest.task:
-        raise AdapterError(
-            f"{path}: is for the task {metadata.task!r}, and this bundle is for {manifest.task!r}. Use another."
-        )
+    if metadata.task not in manifest.tasks:
+        tasks = " and ".join(map(repr, manifest.tasks))
+        raise AdapterError(f"{path}: is for the task {metadata.task!r}, and this bundle is for {tasks}. Use another.")
+    needs_words = metadata.task == "classify" and (manifest.kind == "decoder" or manifest.graph.pooling == "mask")
+    if needs_words and not (metadata.label_words and metadata.template is not None):
+        raise AdapterError(f"{path}: has no label words, which this bundle's classifiers need. Export it again.")
+    if max((max(words) for words in metadata.label_words), default=0) >= manifest.graph.vocab_size:
+        raise AdapterError(f"{path}: has label words outside of the base's vocabulary. It is of another base.")
     if manifest.kind == "encoder" and metadata.pooling != manifest.graph.pooling:
         raise AdapterError(
             f"{path}: was tuned with the pooling {metadata.pooling!r}, and this graph has {manifest.graph.pooling!r}. "

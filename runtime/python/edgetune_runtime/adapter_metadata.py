@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .checked import Fields
+from .template import MASK, PAIR, TEXT
+from .words import SPLITS
 
 FORMAT_VERSION = 1
 ACTIVATIONS = ("tanh", "gelu", "relu")
@@ -37,6 +40,17 @@ class AdapterMetadata:
     generation: GenerationDefaults
     activation: str = "tanh"
     """Of the head's hidden layer, where it has one."""
+    template: str | None = None
+    """What the text is filled into, of a classifier that answers with words."""
+    label_words: tuple[tuple[int, ...], ...] = ()
+    """The tokens of each label's words, in the order of the labels."""
+    word_split: str = SPLITS[0]
+    """How a plain text becomes words, of a task that tags."""
+
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether a text comes with a second one: as it likes, where there is no template."""
+        return self.template is None or PAIR in self.template
 
 
 def metadata_from(fields: Fields) -> AdapterMetadata:
@@ -56,8 +70,19 @@ def metadata_from(fields: Fields) -> AdapterMetadata:
         labels=labels,
         pooling=fields.optional_text("pooling"),
         generation=_generation_from(fields),
+        **_words_from(fields, labels),
         activation=fields.one_of("activation", ACTIVATIONS) if "activation" in fields.data else ACTIVATIONS[0],
     )
+
+
+def _words_from(fields: Fields, labels: tuple[str, ...]) -> dict[str, Any]:
+    template, words = fields.optional_text("template"), fields.lists_of_wholes("label_words")
+    if template is not None and (template.count(TEXT) != 1 or template.count(MASK) > 1 or template.count(PAIR) > 1):
+        raise fields.fail("template", f"a text that holds {TEXT} once, and {PAIR} and {MASK} at most once")
+    if (words or template is not None) and len(words) != len(labels):
+        raise fields.fail("label_words", f"{len(labels)} lists, one for each label")
+    split = fields.one_of("word_split", SPLITS) if "word_split" in fields.data else SPLITS[0]
+    return {"template": template, "label_words": tuple(map(tuple, words)), "word_split": split}
 
 
 def _generation_from(fields: Fields) -> GenerationDefaults:

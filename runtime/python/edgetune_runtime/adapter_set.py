@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .adapter import Adapter
 from .ensemble import Ensemble, chosen_ensemble
-from .errors import AdapterError, OptionError
+from .errors import AdapterError, OptionError, TaskError
 from .inputs import DEFAULT, Default, adapters_for
 from .manifest import Manifest
 
@@ -53,14 +53,27 @@ class AdapterSet:
         """The adapter of a single row."""
         return self.chosen(choice, 1)[0]
 
-    def with_heads(self, choice: Any, count: int) -> list[Adapter]:
-        """As `chosen`, of those that classify; raises AdapterError where the bare base is meant."""
+    def with_heads(self, choice: Any, count: int, task: str = "classify") -> list[Adapter]:
+        """As `chosen`, of those that are for `task`.
+
+        Raises AdapterError where the bare base is meant, TaskError for an adapter of another task.
+        """
         found = self.chosen(choice, count)
         if None in found:
-            raise AdapterError(
-                f"classifying needs an adapter: the base alone has no labels. Known: {known(self.by_name)}."
-            )
+            doing = {"classify": "classifying", "tag": "tagging", "regress": "regression"}[task]
+            raise AdapterError(f"{doing} needs an adapter: the base alone has no labels. Known: {known(self.by_name)}.")
+        self.refuse_other_tasks(found, task)
         return [adapter for adapter in found if adapter is not None]
+
+    def refuse_other_tasks(self, adapters: Sequence[Adapter | None], task: str) -> None:
+        """Raises TaskError, naming the first that is for another task than `task`, and those that are for it."""
+        for adapter in adapters:
+            if adapter is not None and adapter.info.task != task:
+                fitting = {name: x for name, x in self.by_name.items() if x.info.task == task}
+                raise TaskError(
+                    f"the adapter {adapter.info.name!r} does not {task}: it is for {adapter.info.task!r}. "
+                    f"Use {adapter.info.task}, or another adapter. Of those here, {task}: {known(fitting)}."
+                )
 
     def team(self, ensemble: Any, adapter: Any, combine: str | None = None) -> Ensemble:
         """The ensemble of a call; raises OptionError where the call names an adapter too."""

@@ -100,6 +100,13 @@ class Fields:
             raise self.fail(key, "a list of whole numbers")
         return found
 
+    def lists_of_wholes(self, key: str) -> list[list[int]]:
+        """A list of lists of whole numbers, none of them empty; empty where it is null or absent."""
+        found = self.value(key, None) or []
+        if not isinstance(found, list) or not all(isinstance(part, list) and part for part in found):
+            raise self.fail(key, "a list of lists of whole numbers")
+        return [Fields({key: part}, self.where, self.error).wholes(key) for part in found]
+
     def texts(self, key: str) -> list[str]:
         """A list of strings; empty where it is null or absent."""
         found = self.data.get(key)

@@ -1,9 +1,10 @@
-"""Classification with an encoder: batches of texts with different adapters in, rows of logits out."""
+"""Answers of an encoder: batches of texts with different adapters in, rows of logits out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -30,6 +31,14 @@ class EncoderRow:
     adapter: Adapter
 
 
+class Classifier(Protocol):
+    """What gives the scores of classes: an encoder, or a decoder with label words."""
+
+    def class_logits(self, rows: Sequence[EncoderRow]) -> list[np.ndarray]:
+        """The logits [C] of every row."""
+        ...
+
+
 class Encoder:
     """The graph of an encoder, shared or standalone. It holds no state, so threads may share it."""
 
@@ -40,7 +49,9 @@ class Encoder:
         self._dtype = element_type(session, "head.weight") if self._shared else np.float32
 
     def class_logits(self, rows: Sequence[EncoderRow]) -> list[np.ndarray]:
-        """The logits [C] of every row, float32, C being the number of its own adapter's labels.
+        """The logits [C] of every row, float32, C being the number of its own adapter's labels; 1 for a regression.
+
+        A graph that tags gives them for every token, [T, C].
 
         Rows of like length run together, at most 32, whatever their adapters are.
         """
@@ -52,16 +63,17 @@ class Encoder:
                 results[r] = logits
         return results
 
-    def _run(self, rows: Sequence[EncoderRow]) -> list[np.ndarray]:
+    def _run(self, texts: Sequence[EncoderRow]) -> list[np.ndarray]:
+        rows = texts
         if self._manifest.graph.suffixes:
             vocab_size = self._manifest.graph.vocab_size
-            rows = [replace(row, token_ids=with_suffix(row.token_ids, row.adapter, vocab_size)) for row in rows]
+            rows = [replace(row, token_ids=with_suffix(row.token_ids, row.adapter, vocab_size)) for row in texts]
         input_ids, mask = padded(rows, self._manifest.tokenizer.pad_token_id or 0)
         if not self._shared:
-            return list(self._logits({"input_ids": input_ids, "attention_mask": mask}))
+            return self._of_rows(self._logits({"input_ids": input_ids, "attention_mask": mask}), texts)
         adapters = [row.adapter for row in rows]
         heads = list(dict.fromkeys(adapters))
-        first_class = dict(zip(heads, np.cumsum([0] + [len(a.info.labels) for a in heads]).tolist()))
+        first_class = dict(zip(heads, np.cumsum([0] + [len(a.head_bias) for a in heads]).tolist()))
         graph = self._manifest.graph
         pasts = [adapter.past for adapter in adapters]
         prefix_mask = front_mask([a.prefix_tokens for a in adapters])
@@ -76,7 +88,14 @@ class Encoder:
                 **optional_feeds(adapters, graph, self._dtype),
             }
         )
-        return [row[first_class[a] : first_class[a] + len(a.info.labels)] for row, a in zip(logits, adapters)]
+        own = [slice(first_class[a], first_class[a] + len(a.head_bias)) for a in adapters]
+        return [row[..., columns] for row, columns in zip(self._of_rows(logits, texts), own)]
+
+    def _of_rows(self, logits: np.ndarray, texts: Sequence[EncoderRow]) -> list[np.ndarray]:
+        """[B, C] or [B, T, C] → each row's, without those of padding and of virtual tokens behind the text."""
+        if self._manifest.graph.pooling != "each":
+            return list(logits)
+        return [of_row[: len(row.token_ids)] for of_row, row in zip(logits, texts)]
 
     def _logits(self, feeds: dict[str, np.ndarray]) -> np.ndarray:
         return np.asarray(self._session.run(["logits"], feeds)[0], np.float32)

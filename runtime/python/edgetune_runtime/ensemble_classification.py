@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .adapter import Adapter
-from .encoder import Encoder, EncoderRow, classification_of, probabilities_of
+from .encoder import Classifier, EncoderRow, classification_of, probabilities_of
 from .errors import AdapterError
 from .results import Classification
 
@@ -44,7 +44,7 @@ def joint_classification(
 
 
 def joint_classifications(
-    encoder: Encoder, texts: Sequence[Sequence[EncoderRow]], combine: str, top_k: int | None = None
+    encoder: Classifier, texts: Sequence[Sequence[EncoderRow]], combine: str, top_k: int | None = None
 ) -> list[Classification]:
     """One answer a text, from its rows: one of each member. All rows go through the encoder together."""
     logits = iter(encoder.class_logits([row for text in texts for row in text]))

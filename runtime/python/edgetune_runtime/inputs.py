@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from .errors import InputError
+from .tokenizer import readable
+from .words import Words, joined_words, words_of
 
 Row = str | tuple[str, str] | np.ndarray
 """One text: a string, a pair of strings, or token ids [T]."""
@@ -26,6 +29,18 @@ class Default:
 
     def __repr__(self) -> str:
         return "DEFAULT"
+
+
+@dataclass(frozen=True)
+class GivenWords:
+    """A text to be tagged: a string, or its words."""
+
+    text: str = ""
+    words: tuple[str, ...] | None = None
+
+    def split(self, how: str) -> Words:
+        """The words; a string is split as one of `SPLITS` says."""
+        return words_of(self.text, how) if self.words is None else joined_words(self.words)
 
 
 DEFAULT = Default()
@@ -47,6 +62,28 @@ def rows_from(texts: Any, *, pairs: bool) -> tuple[list[Row], bool]:
     raise InputError(
         f"the text is {_described(texts)}. Pass a string, token ids, or a list of texts (list(...) of an iterator)."
     )
+
+
+def words_from(texts: Any) -> tuple[list[GivenWords], bool]:
+    """The texts of a call that tags, and whether it was one text rather than a list of them.
+
+    A tuple of strings is the words of one text; a list is a batch of texts. Raises InputError, saying which is none.
+    """
+    if isinstance(texts, (str, tuple)):
+        return [_words_of_one(texts, place(0, True))], True
+    if isinstance(texts, list):
+        return [_words_of_one(text, place(i)) for i, text in enumerate(texts)], False
+    raise InputError(
+        f"the text is {_described(texts)}. Pass a string, its words as a tuple of strings, or a list of such texts."
+    )
+
+
+def _words_of_one(text: Any, where: str) -> GivenWords:
+    if isinstance(text, str):
+        return GivenWords(text=readable(text))
+    if isinstance(text, (list, tuple)) and all(isinstance(word, str) for word in text):
+        return GivenWords(words=tuple(map(readable, text)))
+    raise InputError(f"{where} is {_described(text)}. Pass a string, or its words as a tuple of strings.")
 
 
 def place(index: int, is_one: bool = False) -> str:

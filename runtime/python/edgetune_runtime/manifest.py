@@ -22,6 +22,14 @@ FORMAT_VERSION = 1
 FILE_NAME = "bundle.json"
 READ_BYTES = 1 << 20
 
+TASKS = {
+    "encoder": ("classify", "tag", "regress"),
+    "decoder": ("generate", "classify"),
+    "encoder-decoder": ("generate",),
+}
+ENCODER_TASKS = {"each": ("tag",), "mask": ("classify",)}
+"""By pooling; with any other a head classifies or predicts a number."""
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -38,7 +46,7 @@ class Graph:
     max_positions: int | None
     """The most positions, virtual tokens and text together; None: no limit."""
     pooling: str | None
-    """Encoders: `"mean"`, `"first"` or `"start"`."""
+    """Encoders: `"mean"`, `"first"`, `"start"`, `"mask"` or `"each"`."""
     dense_heads: bool = False
     """Encoders, shared: whether heads may have a hidden layer."""
     suffixes: bool = False
@@ -65,6 +73,8 @@ class TokenizerFiles:
     pad_token_id: int | None
     bos_token_id: int | None
     eos_token_ids: tuple[int, ...]
+    mask_token_id: int | None = None
+    """Where the pooling is `"mask"`, what a head reads at."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,8 @@ class Manifest:
     producer: str
     form: Literal["shared", "standalone"]
     kind: Literal["encoder", "decoder", "encoder-decoder"]
-    task: Literal["classify", "generate"]
+    task: str
+    """What its default adapter does; its adapters may differ."""
     precision: str
     base: Base
     graph: Graph
@@ -97,6 +108,13 @@ class Manifest:
     """Of that kind alone; `graph` is the decoder's then."""
     ensembles: Mapping[str, Ensemble] = field(default_factory=dict)
     """By name; adapters that answer together."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks whose adapters fit the graph."""
+        if self.kind != "encoder":
+            return TASKS[self.kind]
+        return ENCODER_TASKS.get(self.graph.pooling or "", ("classify", "regress"))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -131,9 +149,8 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
     top.exactly("format_version", FORMAT_VERSION)
     form = top.one_of("form", ("shared", "standalone"))
     kind = top.one_of("kind", ("encoder", "decoder", "encoder-decoder"))
-    task = top.one_of("task", ("classify", "generate"))
-    known_kinds = {("encoder", "classify"), ("decoder", "generate"), ("encoder-decoder", "generate")}
-    if (kind, task) not in known_kinds or (kind == "encoder-decoder" and form != "shared"):
+    task = top.one_of("task", ("classify", "generate", "tag", "regress"))
+    if task not in TASKS[kind] or (kind == "encoder-decoder" and form != "shared"):
         raise BundleError(
             f"{where}: the kind {kind!r} with the task {task!r} and the form {form!r} is not known to this runtime. "
             "Update edgetune-runtime."
@@ -146,7 +163,7 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
         producer=top.text("producer", ""),
         form=cast(Literal["shared", "standalone"], form),
         kind=cast(Literal["encoder", "decoder", "encoder-decoder"], kind),
-        task=cast(Literal["classify", "generate"], task),
+        task=task,
         precision=top.text("precision"),
         base=Base(
             base.text("fingerprint"), base.text("name", ""), base.text("model_type", ""), base.whole("parameters", 0)
@@ -155,6 +172,7 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
         tokenizer=TokenizerFiles(
             file=_listed(tokenizer.text("file"), files, where),
             pad_token_id=tokenizer.optional_whole("pad_token_id"),
+            mask_token_id=tokenizer.optional_whole("mask_token_id"),
             bos_token_id=tokenizer.optional_whole("bos_token_id"),
             eos_token_ids=tuple(tokenizer.wholes("eos_token_ids")),
         ),

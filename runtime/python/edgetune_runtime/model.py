@@ -1,4 +1,4 @@
-"""The face of the runtime: a loaded bundle that classifies or generates."""
+"""The face of the runtime: a loaded bundle that reads and generates."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from .adapter import Adapter, read_adapter
-from .adapter_set import AdapterSet
 from .decoder import Decoder, step_logits
-from .encoder import Encoder, EncoderRow, classification_from
+from .encoder import Encoder
 from .ensemble import Ensemble
-from .ensemble_classification import check_labels, joint_classifications
 from .ensemble_decoder import EnsembleDecoder
-from .errors import AdapterError, InputError, OptionError, TaskError
+from .errors import AdapterError, InputError, TaskError
 from .generation import Request, generated_chunks, generation_from
-from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, place, rows_from
+from .inputs import DEFAULT, AdapterChoice, ManyTexts, OneText, place, rows_from
 from .manifest import Manifest
 from .options import Options, checked_options
 from .pair_decoder import PairDecoder
-from .results import AdapterInfo, Chunk, Classification, Generation
-from .texts import Texts
+from .reading import AdapterChoices, EnsembleChoice, Reading
+from .results import AdapterInfo, Chunk, Generation
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -33,12 +31,8 @@ if TYPE_CHECKING:
 
     from .options import GenerationOptions
 
-AdapterChoices = AdapterChoice | Sequence[AdapterChoice]
-EnsembleChoice = str | Sequence[str] | None
-"""The name of an ensemble of the bundle, or its members; None: each text has one adapter."""
 
-
-class Model:
+class Model(Reading):
     """A base with its adapters, made by `load`. Threads may share it."""
 
     def __init__(
@@ -48,15 +42,12 @@ class Model:
         adapters: Mapping[str, Adapter],
         *,
         encoder: Encoder | None = None,
-        decoder: Decoder | None = None,
+        decoder: Decoder | PairDecoder | None = None,
         target_tokenizer: Tokenizer | None = None,
     ):
-        self.manifest, self.tokenizer = manifest, tokenizer
+        super().__init__(manifest, tokenizer, adapters, encoder=encoder, decoder=decoder)
         self.target_tokenizer = target_tokenizer or tokenizer
         """Of what is generated: `tokenizer`, but for encoder–decoders that write in a vocabulary of their own."""
-        self._encoder, self._decoder = encoder, decoder
-        self._texts = Texts(manifest, tokenizer)
-        self._adapters = AdapterSet(manifest, adapters)
 
     @property
     def kind(self) -> str:
@@ -65,7 +56,7 @@ class Model:
 
     @property
     def task(self) -> str:
-        """`"classify"` or `"generate"`."""
+        """What its default adapter does: `"classify"`, `"tag"`, `"regress"` or `"generate"`."""
         return self.manifest.task
 
     @property
@@ -96,55 +87,6 @@ class Model:
                 "this bundle holds an encoder, which does not generate. Use classify, or a decoder's bundle."
             )
         return self._decoder
-
-    @property
-    def encoder(self) -> Encoder:
-        """The engine below `classify`; raises TaskError on a decoder."""
-        if self._encoder is None:
-            raise TaskError(
-                "this bundle holds a decoder, which does not classify. Use generate, or an encoder's bundle."
-            )
-        return self._encoder
-
-    @overload
-    def classify(
-        self, texts: OneText, *, adapter: AdapterChoices = ..., ensemble: EnsembleChoice = ...,
-        combine: str | None = ..., top_k: int | None = ...,
-    ) -> Classification: ...  # fmt: skip
-    @overload
-    def classify(
-        self, texts: ManyTexts, *, adapter: AdapterChoices = ..., ensemble: EnsembleChoice = ...,
-        combine: str | None = ..., top_k: int | None = ...,
-    ) -> list[Classification]: ...  # fmt: skip
-    def classify(
-        self, texts: Any, *, adapter: AdapterChoices = DEFAULT, ensemble: EnsembleChoice = None,
-        combine: str | None = None, top_k: int | None = None,
-    ) -> Any:  # fmt: skip
-        """A Classification of one text, a list of them of a list of texts.
-
-        A text is a string, a (text, pair) tuple or token ids. A text that is too long loses its last tokens, with one
-        warning per model. `top_k` cuts `scores`. An `ensemble` reads each text with all its members, in one batch;
-        `combine` is its own, else "average": of probabilities, or "vote": of the members, by majority. Raises
-        TaskError, AdapterError, InputError, OptionError.
-        """
-        encoder = self.encoder
-        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
-            raise OptionError(f"top_k: is {top_k!r}. Pass a whole number of at least 1, or None.")
-        rows, is_one = rows_from(texts, pairs=True)
-        read = self._texts.encoder_row
-        if ensemble is not None:
-            team = self._adapters.team(ensemble, adapter, combine)
-            heads = self._adapters.with_heads(team.adapters, len(team.adapters))
-            check_labels(heads)
-            inputs = [[read(r, h, place(i, is_one)) for h in heads] for i, r in enumerate(rows)]
-            results = joint_classifications(encoder, inputs, team.combine, top_k)
-        elif combine is not None:
-            raise OptionError("combine: is for an ensemble, and none is given. Pass ensemble as well.")
-        else:
-            heads = self._adapters.with_heads(adapter, len(rows))
-            logits = encoder.class_logits([read(r, h, place(i, is_one)) for i, (r, h) in enumerate(zip(rows, heads))])
-            results = [classification_from(x, head.info.labels, top_k) for x, head in zip(logits, heads)]
-        return results[0] if is_one else results
 
     @overload
     def generate(
@@ -254,14 +196,6 @@ class Model:
         ids, written = np.split(whole, [len(token_ids)])
         return decoder.logits(ids, chosen, len(written) + 1, written)[:-1]
 
-    def class_logits(
-        self, token_ids_rows: Sequence[Sequence[int] | np.ndarray], adapter: str | Default = DEFAULT
-    ) -> np.ndarray:
-        """Logits [B, C] of texts given as token ids, B of [T]; float32, encoders. Nothing is cut."""
-        encoder, head = self.encoder, self._adapters.with_heads(adapter, 1)[0]
-        rows = [EncoderRow(self._texts.whole_row(ids, head, place(i)), head) for i, ids in enumerate(token_ids_rows)]
-        return np.stack(encoder.class_logits(rows)) if rows else np.empty((0, len(head.info.labels)), np.float32)
-
     def adapter_named(self, name: str | None) -> Adapter | None:
         """What the engines take for an adapter of this name; raises AdapterError if it is not here."""
         return self._adapters.one(name)
@@ -278,6 +212,7 @@ class Model:
             decoder, chosen = EnsembleDecoder(decoder, members), [tuple(members)] * len(rows)
         else:
             chosen = [(x,) for x in self._adapters.chosen(adapter, len(rows))]
+        self._adapters.refuse_other_tasks([x for row in chosen for x in row], "generate")
         read = self._texts.request
         return decoder, [read(r, c, options, i, place(i, is_one)) for i, (r, c) in enumerate(zip(rows, chosen))], is_one
 

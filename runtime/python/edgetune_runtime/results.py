@@ -16,13 +16,13 @@ class AdapterInfo:
 
     name: str
     task: str
-    """`"classify"` or `"generate"`."""
+    """`"classify"`, `"tag"`, `"regress"` or `"generate"`."""
     method: str
     """How it was tuned: `"prompt"`, `"prefix"` or `"prompt+prefix"`."""
     virtual_tokens: int
     """P: positions that it takes, in front of the text and behind it."""
     labels: tuple[str, ...]
-    """In the order of the head's rows; empty unless it classifies."""
+    """In the order of the head's rows; empty unless it classifies or tags."""
     size_bytes: int
     """Of its file; 0 where it is folded into the graph."""
 
@@ -37,6 +37,42 @@ class Classification:
     """Its probability."""
     scores: Mapping[str, float]
     """Label → probability, most probable first; cut to `top_k` entries where that was given."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """An entity: neighbouring words whose tags belong together."""
+
+    label: str
+    """Its kind: the tag without `B-` and `I-`."""
+    text: str
+    start: int
+    """Its first character in the text, or, of a text that was given as words, in these with a space between two."""
+    end: int
+    """The character behind its last."""
+    score: float
+    """The mean of its words' scores."""
+
+
+@dataclass(frozen=True)
+class Tagging:
+    """The tags of one text's words."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    """The most probable tag of each word."""
+    scores: tuple[float, ...]
+    """Their probabilities; 0 for a word behind the cut of a text that is too long, which is outside of every entity."""
+    spans: tuple[Span, ...]
+    """Where the tags are `O`, `B-…` and `I-…`; else empty."""
+
+
+@dataclass(frozen=True)
+class Regression:
+    """The prediction for one text."""
+
+    value: float
+    """In the units of the rows that the task was tuned on."""
 
 
 @dataclass(frozen=True)

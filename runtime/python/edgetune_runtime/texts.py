@@ -16,7 +16,10 @@ from .generation import Request
 from .inputs import Row, checked_token_ids
 from .manifest import Manifest
 from .options import Options, resolved
+from .tagging import TaggedRow
+from .template import filled_ids
 from .tokenizer import Tokenizer
+from .words import Words, first_tokens
 
 log = logging.getLogger("edgetune_runtime")
 
@@ -30,23 +33,62 @@ class Texts:
         self._tokenizer = tokenizer
         self._limit, self._vocab_size = manifest.graph.max_positions, manifest.graph.vocab_size
         self._bos, self._pair = manifest.tokenizer.bos_token_id, manifest.encoder_decoder
+        self._mask_id, self._reads_mask = manifest.tokenizer.mask_token_id, manifest.graph.pooling == "mask"
+        self._mask = "" if self._mask_id is None else tokenizer.token(self._mask_id)
         self._lock, self._has_warned = threading.Lock(), False
 
     def encoder_row(self, row: Row, adapter: Adapter, where: str) -> EncoderRow:
         """The row, cut to the positions that the adapter leaves: the text's last tokens go, the special ones stay."""
-        room = None if self._limit is None else max(self._limit - adapter.info.virtual_tokens, 0)
+        room = self._room(adapter)
+        template = adapter.metadata.template
         if isinstance(row, np.ndarray):
             # looked at before the cut, which could hide what is no token
             all_ids = checked_token_ids(row, self._vocab_size, where)
-            ids, length = cut(all_ids, room), len(all_ids)
+            ids, length = (all_ids if template else cut(all_ids, room)), len(all_ids)
+        elif template is not None:
+            self._check_pair(row, adapter, where)
+            ids, length = filled_ids(self._tokenizer, template, row, self._mask, room)
         elif room is None:
             ids, length = self._tokenizer.encode(row), 0
         else:
             ids, length = self._tokenizer.encode_within(row, room)
-        whole = self.whole_row(ids, adapter, where)
+        whole = self.class_row(ids, adapter, where)
         if room is not None and length > room:
             self._warn_of_cut(length, room, adapter)
         return EncoderRow(whole, adapter)
+
+    def tagged_row(self, words: Words, adapter: Adapter, where: str) -> TaggedRow:
+        """The words with a space between two, cut as `encoder_row` cuts, and the token that stands for each."""
+        if not words.places:
+            return TaggedRow(words, [], None)
+        room, spaced = self._room(adapter), words.spaced
+        ids, spans, length = self._tokenizer.encode_with_spans(spaced.text, room)
+        whole = self.whole_row(ids, adapter, where)
+        if room is not None and length > room:
+            self._warn_of_cut(length, room, adapter)
+        return TaggedRow(words, first_tokens(spaced, spans), EncoderRow(whole, adapter))
+
+    def class_row(self, token_ids: Sequence[int] | np.ndarray, adapter: Adapter, where: str) -> np.ndarray:
+        """As `whole_row`; raises InputError where a head that reads the mask token finds none, or several."""
+        ids = self.whole_row(token_ids, adapter, where)
+        if self._reads_mask and (count := int((ids == self._mask_id).sum())) != 1:
+            raise InputError(
+                f"{where}: holds {count} mask tokens, and {adapter.info.name!r} reads exactly one, {self._mask!r}. "
+                "Pass a string, which the template is put around, or ids of the filled template."
+            )
+        return ids
+
+    def _room(self, adapter: Adapter) -> int | None:
+        """Positions that the adapter leaves to a text."""
+        return None if self._limit is None else max(self._limit - adapter.info.virtual_tokens, 0)
+
+    def _check_pair(self, row: Row, adapter: Adapter, where: str) -> None:
+        if isinstance(row, tuple) != adapter.metadata.takes_pairs:
+            wants, got = ("a pair", "one text") if adapter.metadata.takes_pairs else ("one text", "a pair")
+            raise InputError(
+                f"{where}: is {got}, and the template of {adapter.info.name!r} takes {wants}: "
+                f"{adapter.metadata.template!r}."
+            )
 
     def whole_row(self, token_ids: Sequence[int] | np.ndarray, adapter: Adapter | None, where: str) -> np.ndarray:
         """Token ids [T], none of them cut; raises ContextLengthError where they do not fit."""

@@ -37,6 +37,26 @@ class Tokenizer:
         ids = self.encode(text)
         return (ids if len(ids) <= max_tokens else self._truncated(*parts_of(text), max_tokens)), len(ids)
 
+    def encode_with_spans(self, text: str, max_tokens: int | None) -> tuple[list[int], list[tuple[int, int]], int]:
+        """As `encode_within`, with the characters of `text` that each token covers; a special token covers none."""
+        found = self._inner.encode(readable(text))
+        length = len(found.ids)
+        if max_tokens is not None and length > max_tokens:
+            found = self._inner.encode(readable(text), add_special_tokens=False)
+            room = max(max_tokens - self._inner.num_special_tokens_to_add(False), 0)
+            found.truncate(min(room, len(found)))
+            found = self._inner.post_process(found, None, add_special_tokens=True)
+        spans = [(0, 0) if special else span for span, special in zip(found.offsets, found.special_tokens_mask)]
+        return found.ids, spans, length
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters that each token of `text` covers, without special tokens."""
+        return list(self._inner.encode(readable(text), add_special_tokens=False).offsets)
+
+    def token(self, token_id: int) -> str:
+        """The text that the tokenizer takes for that token; empty for an id that it does not have."""
+        return self._inner.id_to_token(token_id) or ""
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of `token_ids`, without special tokens."""
         return self._inner.decode(token_ids, skip_special_tokens=True)

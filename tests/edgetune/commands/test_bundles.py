@@ -59,7 +59,7 @@ def test_an_adapter_of_another_base_is_refused_with_both_fingerprints(refused, f
 @pytest.mark.parametrize("options, told", [
     (["--precision", "int3"], "precision 'int3' is not known; choose fp32"),
     (["--standalone"], "--standalone folds exactly one adapter into the graph; 2 were given"),
-    (["--task", "generate"], "one bundle serves one task, but classify and generate were asked for"),
+    (["--task", "generate"], "one bundle has one base graph, but classify and generate were asked for"),
     (["--task", "translate"], "unknown task 'translate'"),
     (["--adapter", "../x=nowhere"], "nowhere is no adapter"),
 ])  # fmt: skip

@@ -93,6 +93,7 @@ def test_a_folder_without_a_model_is_named(tmp_path):
     ("classify", "classify"), ("text-classification", "classify"), ("sequence-classification", "classify"),
     ("generate", "generate"), ("text-generation", "generate"), ("causal-lm", "generate"),
     ("text-generation-with-past", "generate"), ("text2text-generation", "generate"), ("seq2seq-lm", "generate"),
+    ("token-classification", "tag"),
 ])  # fmt: skip
 def test_a_task_is_known_by_its_synonyms(name, task):
     assert task_named(name) == task
@@ -100,5 +101,5 @@ def test_a_task_is_known_by_its_synonyms(name, task):
 
 @pytest.mark.parametrize("name", ["translate", "image-classification", "", "Classify"])
 def test_an_unknown_task_lists_the_known_ones(name):
-    with pytest.raises(ConfigError, match="choose classify or generate"):
+    with pytest.raises(ConfigError, match="choose classify or tag or regress or generate"):
         task_named(name)

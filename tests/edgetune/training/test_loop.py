@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from sklearn.metrics import f1_score
 from torch.nn.functional import cross_entropy
 
 from edgetune.config import METHODS, TrainConfig
@@ -11,10 +12,11 @@ from edgetune.errors import ConfigError
 from edgetune.methods.head import LinearHead
 from edgetune.methods.start import starting_soft
 from edgetune.methods.tuned import Tuned
+from edgetune.metrics import better
 from edgetune.training.batches import batch_of
 from edgetune.training.examples import Example
 from edgetune.training.loop import fit, learned, learned_state, rate_at
-from edgetune.training.objective import better, loss, measured
+from edgetune.training.objective import loss, measured
 
 from ..tiny import EOS, base_of, eager, ids_of
 
@@ -172,6 +174,7 @@ def test_the_loss_of_a_classifier_is_the_mean_over_rows(base):
     expected = {
         "loss": float(cross_entropy(logits, labels)),
         "accuracy": float((logits.argmax(-1) == labels).float().mean()),
+        "macro_f1": f1_score(labels, logits.argmax(-1), average="macro"),
     }
     assert measured(tuned, examples, batch_size=3) == pytest.approx(expected, abs=1e-5)
     assert 0 < expected["accuracy"] < 1

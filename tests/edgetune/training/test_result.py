@@ -46,7 +46,7 @@ def test_a_run_leaves_adapter_configuration_and_log(config, tmp_path):
     assert load_adapter(tmp_path / "out").labels == adapter.labels == ("no", "yes")
     log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in log[:-1]] == [1, 2, 2, 3, 4, 4]
-    assert [set(entry["metrics"]) for entry in log if "metrics" in entry] == [{"loss", "accuracy"}] * 2
+    assert [set(entry["metrics"]) for entry in log if "metrics" in entry] == [{"loss", "accuracy", "macro_f1"}] * 2
     assert log[-1]["outcome"]["step"] == outcome.step and log[-1]["outcome"]["metrics"] == outcome.metrics
 
 

@@ -9,7 +9,8 @@ from edgetune.errors import BaseMismatchError, ConfigError
 from edgetune.methods.head import LinearHead, MlpHead
 from edgetune.methods.start import starting_soft
 from edgetune.methods.tuned import Tuned
-from edgetune.training.run import untrained
+from edgetune.training.heads import untrained
+from edgetune.training.sets import Rows
 
 LABELS = ("no", "yes")
 
@@ -35,7 +36,7 @@ def finished(base, tmp_path):
 
 def start(base, folder, labels=LABELS, **options):
     config = TrainConfig(init="adapter", init_adapter=str(folder), **options)
-    tuned = untrained(base, config, labels)
+    tuned = untrained(base, config, labels, Rows("rows", config.task, ()))
     return adapter_from(tuned, task=config.task, method=config.method, labels=labels).tensors
 
 

@@ -1,0 +1,92 @@
+"""What a model is, read off forward passes on a few tokens: no table of families."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from edgetune.errors import UnsupportedModelError
+from edgetune.models import attention
+from edgetune.models.layer import LayerShape
+
+
+def routed(model: PreTrainedModel) -> str:
+    """Sends the model's attention through ours; what a refusal says where it turns out not to go there."""
+    refusal = f"the family {model.config.model_type!r} does not route its attention through transformers' interface"
+    try:
+        model.set_attn_implementation(attention.NAME)
+    except ValueError as error:
+        raise UnsupportedModelError(f"{refusal}, so neither prompts nor prefixes can reach it") from error
+    return refusal
+
+
+def probed_layers(model: PreTrainedModel, ids: Tensor) -> tuple[LayerShape, ...]:
+    """Shapes of every layer's keys, in the order in which layers attend."""
+    refusal, state = routed(model), attention.Pass(record=True)
+    with attention.active(state):
+        hidden(model, ids)
+    if not state.seen:
+        raise UnsupportedModelError(f"{refusal}, so neither prompts nor prefixes can reach it")
+    return tuple(LayerShape(key.shape[1], key.shape[3]) for key, _ in state.seen)
+
+
+def hidden(model: PreTrainedModel, ids: Tensor, **inputs: Tensor) -> Tensor:
+    """The backbone's last layer, `[B, T, H]`."""
+    return model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)[0]
+
+
+def filling_size(model: PreTrainedModel, ids: Tensor, name: str) -> int:
+    """Width of what goes into the output head of a masked language model.
+
+    Raises:
+        UnsupportedModelError: it has no such head, or its scores are not that layer's alone, so that words are no rows.
+    """
+    head, seen = model.get_output_embeddings(), []
+    if not isinstance(head, torch.nn.Linear):
+        raise UnsupportedModelError(
+            f"{name!r} ({model.config.model_type}) has no linear output head over its vocabulary; use --head linear"
+        )
+    hook = head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    try:
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    finally:
+        hook.remove()
+    if len(seen) != 1 or not torch.equal(head(seen[0]), logits):
+        raise UnsupportedModelError(
+            f"{name!r} ({model.config.model_type}) changes the scores of words behind its output head; "
+            "use --head linear"
+        )
+    return seen[0].shape[-1]
+
+
+def ends_in_its_head(model: PreTrainedModel, ids: Tensor) -> bool:
+    """Bit for bit: a soft cap hardly changes the small logits of a random model, but it does change them."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, torch.nn.Linear):
+        return False
+    return torch.equal(head(hidden(model, ids)), model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits)
+
+
+def sees_later_tokens(model: PreTrainedModel, ids: Tensor) -> bool:
+    changed = torch.cat([ids[:, :-1], ids[:, -1:] + 1], dim=1)
+    return not torch.allclose(hidden(model, ids)[:, 0], hidden(model, changed)[:, 0], atol=1e-6)
+
+
+def probed_position_offset(model: PreTrainedModel, ids: Tensor) -> int:
+    """The first position that gives what the family computes when it is given none: 0, or 2 for RoBERTa."""
+    expected, counted = hidden(model, ids), torch.arange(ids.shape[1])[None]
+    for offset in (0, 1, 2, (getattr(model.config, "pad_token_id", None) or 0) + 1):
+        if torch.allclose(hidden(model, ids, position_ids=counted + offset), expected, atol=1e-5):
+            return offset
+    raise UnsupportedModelError(f"cannot tell how the family {model.config.model_type!r} counts positions")
+
+
+def pair_separator(model: PreTrainedModel, tokenizer: Any) -> int | None:
+    """The separator's id, for families that number the second text of a pair with another token type."""
+    if tokenizer is None or tokenizer.sep_token_id is None or getattr(model.config, "type_vocab_size", 0) < 2:
+        return None
+    types = tokenizer("a", "b").get("token_type_ids", [])
+    return tokenizer.sep_token_id if 1 in types else None

@@ -1,0 +1,34 @@
+"""Classification with a decoder: the scores of label words among the next token's (Schick & Schütze 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .decoder import Decoder
+from .encoder import EncoderRow
+from .generation import MAX_ROWS
+
+
+class WordClassifier:
+    """A decoder that answers as `Encoder` does. It holds no state of a call, so threads may share it."""
+
+    def __init__(self, decoder: Decoder):
+        self._decoder = decoder
+
+    def class_logits(self, rows: Sequence[EncoderRow]) -> list[np.ndarray]:
+        """The logits [C] of every row: of each label the mean over its words, after the row's last token.
+
+        Rows with different adapters run together, of like length and at most 16.
+        """
+        order = sorted(range(len(rows)), key=lambda r: len(rows[r].token_ids))
+        results: list[np.ndarray] = [np.empty(0)] * len(rows)
+        for start in range(0, len(order), MAX_ROWS):
+            group = order[start : start + MAX_ROWS]
+            ids = [np.asarray(rows[r].token_ids, np.int64) for r in group]
+            logits, _ = self._decoder.prefill(ids, [rows[r].adapter for r in group])
+            for r, scores in zip(group, logits):
+                words = rows[r].adapter.metadata.label_words
+                results[r] = np.array([scores[list(tokens)].mean() for tokens in words], np.float32)
+        return results
