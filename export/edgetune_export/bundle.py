@@ -21,6 +21,7 @@ from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file, device_metadata, prefix_of
 from edgetune_export.ensembles import check_ensembles, described_ensembles
 from edgetune_export.fold import folded_encoder_graph
+from edgetune_export.fuse import forget_shapes, fused
 from edgetune_export.prefix import fold_prefix
 from edgetune_export.trace import decoder_graph, encoder_graph
 from edgetune_export.trace_pair import pair_graphs
@@ -128,14 +129,16 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
 def shared_graphs(base: Base, pooling: Pooling) -> dict[str, onnx_ir.Model]:
     """By file."""
     if base.kind == "encoder-decoder":
-        return pair_graphs(base)
-    return {manifest.GRAPH: encoder_graph(base, pooling) if base.kind == "encoder" else decoder_graph(base)}
+        traced = pair_graphs(base)
+    else:
+        traced = {manifest.GRAPH: encoder_graph(base, pooling) if base.kind == "encoder" else decoder_graph(base)}
+    return {file: fused(graph, base.max_positions) for file, graph in traced.items()}
 
 
 def standalone_graph(base: Base, adapter: Adapter) -> onnx_ir.Model:
     if base.kind == "encoder":
-        return folded_encoder_graph(tuned_from(base, adapter))
-    graph = decoder_graph(base)
+        return fused(folded_encoder_graph(tuned_from(base, adapter)), base.max_positions)
+    graph = fused(decoder_graph(base), base.max_positions, pack=False)
     fold_prefix(graph, prefix_of(base, adapter))
     return graph
 
@@ -143,6 +146,7 @@ def standalone_graph(base: Base, adapter: Adapter) -> onnx_ir.Model:
 def write_graph(graph: onnx_ir.Model, path: Path, base: Base, *, single_file: bool) -> None:
     """Weights beside the graph, where runtimes map them, or inside it."""
     graph.producer_name, graph.producer_version = "edgetune", manifest.edgetune.__version__
+    forget_shapes(graph)
     for node in graph.graph:
         node.metadata_props.clear()
         node.doc_string = None
