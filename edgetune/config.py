@@ -20,6 +20,7 @@ Method = Literal["prompt", "prefix"]
 Pooling = Literal["mean", "first", "start"]
 Head = Literal["linear", "mlp"]
 Precision = Literal["fp32", "bf16"]
+WeightPrecision = Literal["fp32", "fp16", "int8", "int4"]
 
 Init = Literal["vocab", "random", "text", "labels"]
 Reparameterisation = Literal["none", "mlp", "lstm"]
@@ -31,6 +32,11 @@ METHODS: tuple[Method, ...] = get_args(Method)
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 HEADS: tuple[str, ...] = get_args(Head)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+WEIGHTS: tuple[str, ...] = get_args(WeightPrecision)
+BLOCK_SIZES = (16, 32, 64, 128, 256)
+BLOCK_SIZE = 32
+"""Weights that share a scale (docs/precision.md)."""
+ACCURACY_LEVELS = (1, 4)
 
 LEARNING_RATES = {
     ("classify", "prompt"): 5e-2,

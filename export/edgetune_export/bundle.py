@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,20 @@ from edgetune.config import Pooling, TrainConfig
 from edgetune.errors import AdapterError, BaseMismatchError, ConfigError, UnsupportedModelError
 from edgetune.models.base import Base
 from edgetune.models.encoder_decoder import TARGET_TOKENIZER
+from edgetune.models.rounding import FLOAT, Rounding, Weights, rounded, roundings
 from edgetune.output import new_folder
 from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file, device_metadata, prefix_of
 from edgetune_export.ensembles import check_ensembles, described_ensembles
 from edgetune_export.fold import folded_encoder_graph
 from edgetune_export.fuse import forget_shapes, fused
+from edgetune_export.parameters import mark_stored, name_parameters
 from edgetune_export.prefix import fold_prefix
+from edgetune_export.quantize import quantized
 from edgetune_export.trace import decoder_graph, encoder_graph
 from edgetune_export.trace_pair import pair_graphs
 from edgetune_export.verify import Check, verified
 
-PRECISIONS = ("fp32",)
 EXTERNAL_FROM_BYTES = 1024
 SINGLE_FILE_BYTES = 1_800_000_000
 """Protobuf ends at 2 GB: a standalone graph above this keeps its weights beside it."""
@@ -53,7 +56,7 @@ def export_bundle(
     out: str | Path,
     *,
     standalone: bool = False,
-    precision: str = "fp32",
+    weights: Weights = FLOAT,
     force: bool = False,
     ensembles: Mapping[str, Ensemble] | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -64,20 +67,22 @@ def export_bundle(
         VerificationError: ONNX Runtime and torch differ; nothing is left at `out`.
         BaseMismatchError, AdapterError, ConfigError, UnsupportedModelError, OutputExistsError: it cannot be written.
     """
-    pooling = checked(base, adapters, standalone, precision)
+    pooling = checked(base, adapters, standalone)
     check_ensembles(ensembles or {}, adapters, standalone)
-    with new_folder(out, force=force, marker=(manifest.NAME,)) as folder:
+    with new_folder(out, force=force, marker=(manifest.NAME,)) as folder, ExitStack() as stack:
         tell("tracing")
         folded = None
         if standalone:
             ((name, adapter),) = adapters.items()
-            graphs = {manifest.GRAPH: standalone_graph(base, adapter)}
+            weights = float_table(base, adapter, weights)
+            graphs = {manifest.GRAPH: standalone_graph(base, adapter, weights)}
             folded = device_metadata(name, adapter)
         else:
-            graphs = shared_graphs(base, pooling)
+            graphs = shared_graphs(base, pooling, weights)
         tell("writing")
         for file, graph in graphs.items():
             write_graph(graph, folder / file, base, single_file=standalone)
+        stack.enter_context(rounded(base, weights))  # what follows is of the weights that ship
         (folder / "tokenizer.json").write_text(tokenizer_text(base.tokenizer), encoding="utf-8")
         if manifest.has_target_tokenizer(base):
             (folder / TARGET_TOKENIZER).write_text(tokenizer_text(base.target_tokenizer), encoding="utf-8")
@@ -87,7 +92,7 @@ def export_bundle(
             base,
             form="standalone" if standalone else "shared",
             task="classify" if base.kind == "encoder" else "generate",
-            precision=precision,
+            weights=weights,
             pooling=pooling,
             adapters=[] if standalone else list(adapters),
             folded=folded,
@@ -95,15 +100,13 @@ def export_bundle(
         description.update(described_ensembles(ensembles or {}))
         (folder / manifest.NAME).write_text(manifest.manifest_text(description, folder), encoding="utf-8")
         tell("verifying")
-        checks = verified(folder, base, adapters, standalone)
+        checks = verified(folder, base, adapters, standalone, weights)
         sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     return Exported(Path(out), sizes, tuple(adapters), checks)
 
 
-def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str) -> Pooling:
+def checked(base: Base, adapters: dict[str, Adapter], standalone: bool) -> Pooling:
     """The pooling that all adapters share, after everything that can be refused before any work."""
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision {precision!r} is not known; choose {' or '.join(PRECISIONS)}")
     if standalone and base.kind == "encoder-decoder":
         raise UnsupportedModelError(
             f"{base.name!r} is an encoder-decoder; export a shared bundle, without --standalone"
@@ -126,21 +129,43 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, precisio
     return poolings.pop() if poolings else TrainConfig().pooling
 
 
-def shared_graphs(base: Base, pooling: Pooling) -> dict[str, onnx_ir.Model]:
+def shared_graphs(base: Base, pooling: Pooling, weights: Weights) -> dict[str, onnx_ir.Model]:
     """By file."""
     if base.kind == "encoder-decoder":
         traced = pair_graphs(base)
     else:
         traced = {manifest.GRAPH: encoder_graph(base, pooling) if base.kind == "encoder" else decoder_graph(base)}
-    return {file: fused(graph, base.max_positions) for file, graph in traced.items()}
+    rounding = roundings(base, weights)
+    return {file: quantized(lean(graph, base, rounding), rounding, weights) for file, graph in traced.items()}
 
 
-def standalone_graph(base: Base, adapter: Adapter) -> onnx_ir.Model:
+def standalone_graph(base: Base, adapter: Adapter, weights: Weights) -> onnx_ir.Model:
+    rounding = roundings(base, weights)
     if base.kind == "encoder":
-        return fused(folded_encoder_graph(tuned_from(base, adapter)), base.max_positions)
-    graph = fused(decoder_graph(base), base.max_positions, pack=False)
-    fold_prefix(graph, prefix_of(base, adapter))
-    return graph
+        graph = lean(folded_encoder_graph(tuned_from(base, adapter)), base, rounding)
+    else:
+        graph = lean(decoder_graph(base), base, rounding, pack=False)
+        with rounded(base, weights):
+            fold_prefix(graph, prefix_of(base, adapter))
+    return quantized(graph, rounding, weights)
+
+
+def lean(
+    graph: onnx_ir.Model, base: Base, rounding: Mapping[str, Rounding], *, pack: bool = True
+) -> onnx_ir.Model:
+    """The traced graph, fused; weights that will be stored differently are not joined."""
+    name_parameters(graph, base)
+    mark_stored(graph, rounding)
+    return fused(graph, base.max_positions, pack=pack)
+
+
+def float_table(base: Base, adapter: Adapter, weights: Weights) -> Weights:
+    """An encoder's folded prompt is rows of its table of embeddings, which then keeps its precision."""
+    if base.kind != "encoder" or "prompt_embeds" not in adapter.tensors or not weights.rounds:
+        return weights
+    table: Any = base.embeddings.weight
+    name = next(name for name, parameter in base.model.named_parameters() if parameter is table)
+    return replace(weights, keep=((name, "fp32"), *weights.keep))
 
 
 def write_graph(graph: onnx_ir.Model, path: Path, base: Base, *, single_file: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
@@ -9,7 +11,8 @@ from edgetune_export.rewriter import (
     Rewriter, attribute, constant, is_matrix, is_vector, last_axis, made_by, read_once, same_shape, width,
 )  # fmt: skip
 
-END = np.iinfo(np.int64).max
+STORED = "edgetune.stored"
+"""Key of a weight's `meta`: how it will be stored. Weights stored differently are not joined."""
 
 
 def fuse_products(rewriter: Rewriter) -> None:
@@ -34,7 +37,9 @@ def as_product(rewriter: Rewriter, node: ir.Node) -> None:
     if not plain or not is_matrix(weight) or (bias is not None and not is_vector(bias)):
         return
     if attribute(node, "transB", 0):
-        weight = rewriter.constant(f"{weight.name}.transposed", transposed(constant(weight)))  # type: ignore[union-attr,arg-type]
+        turned = rewriter.constant(f"{weight.name}.transposed", transposed(constant(weight)))  # type: ignore[union-attr,arg-type]
+        turned.meta.update(weight.meta)  # type: ignore[union-attr]
+        weight = turned
     out = rewriter.op("MatMul", [source, weight], like=node.outputs[0]).outputs[0]
     if bias is not None:
         out = rewriter.op("Add", [out, bias], like=node.outputs[0]).outputs[0]
@@ -141,12 +146,12 @@ def split(rewriter: Rewriter, value: ir.Value, widths: list[int]) -> list[ir.Val
 
 
 def siblings(rewriter: Rewriter) -> list[list[ir.Node]]:
-    """Products of one input with weights of their own, two or more, in the order of the graph."""
-    groups: dict[ir.Value, list[ir.Node]] = {}
+    """Products of one input whose weights are stored alike, two or more, in the order of the graph."""
+    groups: dict[Any, list[ir.Node]] = {}
     for node in rewriter.nodes("MatMul"):
         source, weight = node.inputs
         if source is not None and is_matrix(weight) and not node.outputs[0].is_graph_output():
-            groups.setdefault(source, []).append(node)
+            groups.setdefault((source, weight.meta.get(STORED)), []).append(node)  # type: ignore[union-attr]
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -162,7 +167,12 @@ def merge(rewriter: Rewriter, products: list[ir.Node]) -> None:
         bias = None if user is None else bias_added(user, out)
         ends.append(out if user is None or bias is None else user.outputs[0])
         biases.append(None if bias is None else constant(bias))
-    weight = rewriter.constant(f"{products[0].inputs[1].name}.joined", joined(weights))  # type: ignore[union-attr,arg-type]
+    key = ("joined", *(node.inputs[1] for node in products))
+    if key not in rewriter.made:  # ALBERT multiplies with the same weights in every layer
+        first: Any = products[0].inputs[1]
+        rewriter.made[key] = rewriter.constant(f"{first.name}.joined", joined(weights))  # type: ignore[arg-type]
+        rewriter.made[key].meta.update(first.meta)
+    weight = rewriter.made[key]
     out = rewriter.op("MatMul", [source, weight]).outputs[0]
     if products[0].outputs[0].shape is not None:
         out.shape = ir.Shape([*list(products[0].outputs[0].shape)[:-1], sum(widths)])
