@@ -26,7 +26,7 @@ POSITIONS = "after_virtual"
 """Virtual tokens hold positions 0 … P−1, the text starts at P."""
 
 CHOICES = {"task": get_args(Task), "pooling": POOLINGS, "positions": (POSITIONS,), "activation": tuple(ACTIVATIONS)}
-KINDS = {"virtual_tokens": int, "labels": list, "tokens": dict, "generation": dict}
+KINDS = {"virtual_tokens": int, "labels": list, "tokens": dict, "generation": dict, "tuned_for": dict}
 """What a description's fields may hold; the others are strings."""
 
 
@@ -40,6 +40,7 @@ class Adapter:
             hidden layer `head.weight [C, F]`, `head.dense.weight [F, H]` and `head.dense.bias [F]`.
         activation: what follows the head's hidden layer, where it has one.
         tokens: the ids that the task gives a meaning: `eos`, those that end a completion.
+        tuned_for: the rounding of the base's weights that it was tuned against; empty: none.
         generation: defaults of the task on the device, such as `max_new_tokens` and `stop`.
     """
 
@@ -56,6 +57,7 @@ class Adapter:
     positions: str = POSITIONS
     tokens: dict[str, list[int]] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
+    tuned_for: dict[str, Any] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:

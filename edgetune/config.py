@@ -37,6 +37,12 @@ BLOCK_SIZES = (16, 32, 64, 128, 256)
 BLOCK_SIZE = 32
 """Weights that share a scale (docs/precision.md)."""
 ACCURACY_LEVELS = (1, 4)
+ACCURACY_LEVEL = 4
+Zero = Literal["symmetric", "asymmetric"]
+ZEROS: tuple[str, ...] = get_args(Zero)
+BASE_PRECISIONS: tuple[str, ...] = ("fp32", "int8", "int4")
+RECOVERY_RATE = 0.1
+"""Of the run's own peak learning rate, for --recover: the adapter is finished and has little way to go."""
 
 LEARNING_RATES = {
     ("classify", "prompt"): 5e-2,
@@ -87,6 +93,13 @@ class TrainConfig:
         None, "Most tokens of a classifier's text; by default what the base holds.", minimum=2
     )
     precision: Precision = option("fp32", "What the base computes in; what is learned stays fp32.", choices=PRECISIONS)
+    base_precision: WeightPrecision = option(
+        "fp32", "Tune with the base's weights rounded as an export of this precision rounds them.",
+        choices=BASE_PRECISIONS,
+    )  # fmt: skip
+    base_block_size: int = option(BLOCK_SIZE, "Weights that share a scale there.", minimum=BLOCK_SIZES[0])
+    base_zeros: Zero = option("symmetric", "Whether blocks have zero points there.", choices=ZEROS)
+    base_keep: str | None = option(None, "Exceptions there by parameter names: NAME=fp32,NAME=int8.")
     max_new_tokens: int | None = option(
         None, "Generators: on the device, the most new tokens of a completion.", minimum=1
     )

@@ -1,8 +1,8 @@
-"""Weights as a bundle stores them: the one place where they are rounded, for training, export and verification alike."""
+"""Weights as a bundle stores them: the one place that rounds, for training, export and verification alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgetune.config import ACCURACY_LEVELS, BLOCK_SIZE, BLOCK_SIZES, WEIGHTS, WeightPrecision
+from edgetune.config import (
+    ACCURACY_LEVEL,
+    ACCURACY_LEVELS,
+    BLOCK_SIZE,
+    BLOCK_SIZES,
+    WEIGHTS,
+    TrainConfig,
+    WeightPrecision,
+)
 from edgetune.errors import ConfigError
 from edgetune.models.base import Base
 
@@ -59,7 +67,7 @@ class Weights:
     precision: WeightPrecision = "fp32"
     block_size: int = BLOCK_SIZE
     symmetric: bool = True
-    accuracy_level: int = 4
+    accuracy_level: int = ACCURACY_LEVEL
     keep: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -83,13 +91,42 @@ class Weights:
         return next(matching, self.precision)
 
     def described(self) -> dict[str, Any]:
-        """The manifest's `weights`."""
+        """As manifests and adapters hold it."""
         return {
+            "precision": self.precision,
             "block_size": self.block_size,
             "symmetric": self.symmetric,
             "accuracy_level": self.accuracy_level,
             "keep": dict(self.keep),
         }
+
+
+def named_keeps(given: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`NAME=fp32`, each a pattern of parameter names and the precision that they have → pairs, in order.
+
+    Raises:
+        ConfigError: something else was given.
+    """
+    found = []
+    for text in (part.strip() for each in given for part in each.split(",")):
+        pattern, _, precision = text.partition("=")
+        if not pattern or precision not in WEIGHTS:
+            raise ConfigError(f"{text!r} is not NAME=PRECISION, e.g. lm_head*=fp32; known: {', '.join(WEIGHTS)}")
+        found.append((pattern, precision))
+    return tuple(found)
+
+
+def weights_of(config: TrainConfig) -> Weights:
+    """What a run tunes against."""
+    return Weights(
+        config.base_precision, config.base_block_size, config.base_zeros == "symmetric",
+        keep=named_keeps([config.base_keep] if config.base_keep else []),
+    )  # fmt: skip
+
+
+def weights_from(description: Mapping[str, Any]) -> Weights:
+    """What `described` gave."""
+    return Weights(**{**description, "keep": tuple(description["keep"].items())}) if description else FLOAT
 
 
 FLOAT = Weights()
@@ -104,8 +141,8 @@ def stored(weight: np.ndarray, rounding: Rounding) -> Stored:
         scales = np.maximum(np.abs(weight).max(0), np.finfo(np.float32).tiny) / np.float32(COLUMN_LEVEL)
         packed = np.rint(weight / scales).clip(-COLUMN_LEVEL, COLUMN_LEVEL).astype(np.int8)
         return Stored(packed, scales.astype(np.float32))
-    # the functions behind onnxruntime's MatMulNBitsQuantizer, whose module takes over the process's logging when imported
-    from onnxruntime.capi._pybind_state import quantize_matmul_4bits, quantize_matmul_8bits
+    # the functions behind onnxruntime's MatMulNBitsQuantizer, whose module sets up the process's logging when imported
+    import onnxruntime.capi._pybind_state as native
 
     (rows, columns), size = weight.shape, rounding.block_size
     blocks = -(-rows // size)
@@ -114,7 +151,7 @@ def stored(weight: np.ndarray, rounding: Rounding) -> Stored:
     packed = np.zeros((columns, blocks, size * rounding.bits // 8), np.uint8)
     zeros = np.zeros((columns, -(-blocks * rounding.bits // 8)), np.uint8)
     scales = np.zeros((columns, blocks), np.float32)
-    quantize = quantize_matmul_4bits if rounding.bits == 4 else quantize_matmul_8bits
+    quantize: Any = getattr(native, f"quantize_matmul_{rounding.bits}bits")
     quantize(packed, padded, scales, zeros, size, columns, rows, rounding.symmetric)
     return Stored(packed, scales, None if rounding.symmetric else zeros)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,6 +16,7 @@ from edgetune.methods.head import LinearHead, MlpHead
 from edgetune.methods.start import starting_soft
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, load_base
+from edgetune.models.rounding import rounded, weights_of
 from edgetune.training.examples import Example, class_examples, generation_examples, text_limit
 from edgetune.training.loop import Outcome, Progress, fit
 from edgetune.training.pairs import pair_examples
@@ -76,11 +77,13 @@ def train(
     """
     sets, labels = read_sets(config)
     base = base or load_base(config.model, config.task)
+    weights = weights_of(config)
     limit = text_limit(base, config.virtual_tokens, config.max_length)
     examples, *held_out = (examples_of(base, rows, limit) for rows in sets)
-    tuned = untrained(base, config, labels)
-    outcome = fit(tuned, config, examples, held_out[0] if held_out else (), report, run)
-    adapter = adapter_from(
-        tuned, task=config.task, method=config.method, labels=labels, generation=config.generation_defaults
-    )
-    return adapter, outcome
+    with rounded(base, weights):
+        tuned = untrained(base, config, labels)
+        outcome = fit(tuned, config, examples, held_out[0] if held_out else (), report, run)
+        adapter = adapter_from(
+            tuned, task=config.task, method=config.method, labels=labels, generation=config.generation_defaults
+        )
+    return replace(adapter, tuned_for=weights.described() if weights.rounds else {}), outcome

@@ -29,7 +29,7 @@ from edgetune_export.prefix import fold_prefix
 from edgetune_export.quantize import quantized
 from edgetune_export.trace import decoder_graph, encoder_graph
 from edgetune_export.trace_pair import pair_graphs
-from edgetune_export.verify import Check, verified
+from edgetune_export.verify import Check, tolerance, verified
 
 EXTERNAL_FROM_BYTES = 1024
 SINGLE_FILE_BYTES = 1_800_000_000
@@ -38,12 +38,18 @@ SINGLE_FILE_BYTES = 1_800_000_000
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export left: the folder's files in bytes, its adapters' names and what verification saw."""
+    """What an export left: the folder's files in bytes, its adapters' names and what verification saw and allowed.
+
+    `tuned_otherwise` are adapters that were tuned against weights rounded in another way.
+    """
 
     path: Path
     sizes: dict[str, int]
     adapters: tuple[str, ...]
     checks: list[Check]
+    weights: Weights
+    tolerance: float
+    tuned_otherwise: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -102,7 +108,17 @@ def export_bundle(
         tell("verifying")
         checks = verified(folder, base, adapters, standalone, weights)
         sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    return Exported(Path(out), sizes, tuple(adapters), checks)
+    allowed = tolerance(base, weights)
+    return Exported(Path(out), sizes, tuple(adapters), checks, weights, allowed, tuned_otherwise(adapters, weights))
+
+
+def tuned_otherwise(adapters: Mapping[str, Adapter], weights: Weights) -> tuple[str, ...]:
+    """Names of adapters that were tuned against weights rounded in another way; plain ones are not told."""
+    same = weights.described()
+    ignored = {"accuracy_level": None}
+    return tuple(
+        name for name, x in adapters.items() if x.tuned_for and {**x.tuned_for, **ignored} != {**same, **ignored}
+    )
 
 
 def checked(base: Base, adapters: dict[str, Adapter], standalone: bool) -> Pooling:
@@ -150,9 +166,7 @@ def standalone_graph(base: Base, adapter: Adapter, weights: Weights) -> onnx_ir.
     return quantized(graph, rounding, weights)
 
 
-def lean(
-    graph: onnx_ir.Model, base: Base, rounding: Mapping[str, Rounding], *, pack: bool = True
-) -> onnx_ir.Model:
+def lean(graph: onnx_ir.Model, base: Base, rounding: Mapping[str, Rounding], *, pack: bool = True) -> onnx_ir.Model:
     """The traced graph, fused; weights that will be stored differently are not joined."""
     name_parameters(graph, base)
     mark_stored(graph, rounding)

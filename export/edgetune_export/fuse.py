@@ -14,7 +14,7 @@ from edgetune_export.rewriter import Rewriter
 def fused(model: ir.Model, positions: int | None, *, pack: bool = True) -> ir.Model:
     """The same model, rewritten in place; `positions` is the most that the base can hold.
 
-    `pack` False keeps queries, keys and values apart, for the standalone form of a decoder, which joins a prefix to them.
+    `pack` False keeps queries, keys and values apart: the standalone form of a decoder joins a prefix to them.
     """
     rewriter = Rewriter(model)
     model.opset_imports.setdefault("com.microsoft", 1)

@@ -157,5 +157,3 @@ def bias_inside(node: ir.Node) -> None:
     if parts is not None and constant(parts[1]) is not None:
         split.replace_input_with(0, parts[0])
         node.replace_input_with(3, parts[1])
-
-

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgetune_export.rewriter import Rewriter, attribute, biased, constant, is_vector, made_by, same_shape, scalar, with_constant
+from edgetune_export.rewriter import (
+    Rewriter,
+    attribute,
+    biased,
+    constant,
+    is_vector,
+    made_by,
+    same_shape,
+    scalar,
+    with_constant,
+)
 
 STASH = {"axis": -1, "stash_type": 1}
 

@@ -8,7 +8,16 @@ import numpy as np
 import onnx_ir as ir
 
 from edgetune_export.rewriter import (
-    Rewriter, attribute, constant, is_matrix, is_vector, last_axis, made_by, read_once, same_shape, width,
+    Rewriter,
+    attribute,
+    constant,
+    is_matrix,
+    is_vector,
+    last_axis,
+    made_by,
+    read_once,
+    same_shape,
+    width,
 )  # fmt: skip
 
 STORED = "edgetune.stored"

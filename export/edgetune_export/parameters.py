@@ -52,7 +52,7 @@ def name_parameters(model: ir.Model, base: Base) -> None:
 
 
 def address(tensor: Any) -> int:
-    raw = getattr(tensor, "raw", None)
+    raw: Any = getattr(tensor, "raw", None)
     return raw.data_ptr() if hasattr(raw, "data_ptr") else tensor.numpy().__array_interface__["data"][0]
 
 

@@ -48,14 +48,10 @@ def kept(rewriter: Rewriter, weight: ir.Value, rounding: Rounding, *, turned: bo
     made: Stored = stored(array.T if turned else array, rounding)
     arrays = {"packed": made.packed, "scales": made.scales, "zero_points": made.zero_points}
     suffix = {"packed": f"int{rounding.bits}", "scales": "scales", "zero_points": "zero_points"}
-    return {
-        part: rewriter.constant(f"{weight.name}.{suffix[part]}", x) for part, x in arrays.items() if x is not None
-    }
+    return {part: rewriter.constant(f"{weight.name}.{suffix[part]}", x) for part, x in arrays.items() if x is not None}
 
 
-def look_up(
-    rewriter: Rewriter, node: ir.Node, rounding: Rounding, tables: dict[ir.Value, dict[str, ir.Value]]
-) -> None:
+def look_up(rewriter: Rewriter, node: ir.Node, rounding: Rounding, tables: dict[ir.Value, dict[str, ir.Value]]) -> None:
     """GatherBlockQuantized over `[V, H · bits / 8]`: the bytes of a product with the table's transpose, as a matrix."""
     table = node.inputs[0]
     assert table is not None
@@ -86,7 +82,7 @@ def multiply(
     if not rounding.block_size:
         inputs, operator, attributes = [source, made["packed"], made["scales"], None, bias], "DynamicQuantizeMatMul", {}
     else:
-        shape = made["packed"].shape
+        shape: Any = made["packed"].shape
         attributes = {
             "K": weight_rows(node), "N": shape[0], "bits": rounding.bits, "block_size": rounding.block_size,
             "accuracy_level": weights.accuracy_level,

@@ -121,7 +121,9 @@ class Rewriter:
         self.graph.append(node)
         return node
 
-    def ms(self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any] | None = None, **more: Any):
+    def ms(
+        self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any] | None = None, **more: Any
+    ):
         """A node of ONNX Runtime's own operators."""
         return self.op(op_type, inputs, attributes, domain=MICROSOFT, **more)
 

@@ -23,8 +23,11 @@ from edgetune.models.rounding import FLOAT, Weights, roundings
 from edgetune_export.device import device_file
 
 FLOAT_TOLERANCE, INTEGER_TOLERANCE = 1e-4, 0.1
-"""Largest difference of logits, relative to the largest logit where that is above 1. Torch computes with the weights that
-ship, rounded; so the first bound is for float32 arithmetic and the second for activations that products take in int8."""
+"""Largest difference of logits, relative to the largest logit where that is above 1.
+
+Torch computes with the weights that ship, rounded: the first bound is for float32 arithmetic, the second for
+activations that products take in int8.
+"""
 
 SAMPLE_LENGTHS = (1, 7, 23)
 TEXTS = ("Once upon a time", "What's the weather in Zürich?", "  two  spaces\nand a line; 日本語 too")
