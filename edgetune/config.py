@@ -34,7 +34,7 @@ HEADS: tuple[str, ...] = get_args(Head)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 WEIGHTS: tuple[str, ...] = get_args(WeightPrecision)
 BLOCK_SIZES = (16, 32, 64, 128, 256)
-BLOCK_SIZE = 32
+BLOCK_SIZE = 64
 """Weights that share a scale (docs/precision.md)."""
 ACCURACY_LEVELS = (1, 4)
 ACCURACY_LEVEL = 4

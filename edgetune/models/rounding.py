@@ -18,7 +18,6 @@ from edgetune.config import (
     BLOCK_SIZES,
     WEIGHTS,
     TrainConfig,
-    WeightPrecision,
 )
 from edgetune.errors import ConfigError
 from edgetune.models.base import Base
@@ -64,7 +63,7 @@ class Weights:
         accuracy_level: of MatMulNBits: 4 multiplies with activations in int8, 1 in float32.
     """
 
-    precision: WeightPrecision = "fp32"
+    precision: str = "fp32"
     block_size: int = BLOCK_SIZE
     symmetric: bool = True
     accuracy_level: int = ACCURACY_LEVEL

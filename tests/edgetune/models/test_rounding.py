@@ -7,7 +7,15 @@ import torch
 from edgetune.config import TrainConfig
 from edgetune.errors import ConfigError
 from edgetune.models.rounding import (
-    Rounding, Weights, named_keeps, restored, rounded, roundings, stored, weights_from, weights_of,
+    Rounding,
+    Weights,
+    named_keeps,
+    restored,
+    rounded,
+    roundings,
+    stored,
+    weights_from,
+    weights_of,
 )  # fmt: skip
 
 ROUNDINGS = [
