@@ -3,8 +3,7 @@
     python benchmarks/graphs.py                     # the 135 M Llama shape, random weights
     python benchmarks/graphs.py --encoder           # MiniLM with a 77-label head and a 10-token prefix, beside torch
 
-The loop is the runtime's own: caches bound in place, logits of the last position alone. Peers that are installed in
-another environment run in turn with ours: --genai and --llama-cpp name its Python.
+The loop is the runtime's own: caches bound in place, logits of the last position alone.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import edgetune_runtime
 import numpy as np
 import torch
 from edgetune_export.bundle import lean, write_graph
@@ -35,7 +33,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from places import bandwidth_gb_s
 
 PROMPT, NEW, PREFIX = 128, 128, 10
-assert edgetune_runtime
 
 
 def llama() -> Base:

@@ -129,7 +129,8 @@ def test_the_manifest_says_how_weights_are_stored(decoder, tmp_path):
     description = json.loads((tmp_path / "b/bundle.json").read_text())
     assert description["precision"] == "int4" and description["base"]["fingerprint"] == decoder.fingerprint
     assert description["weights"] == {
-        "precision": "int4", "block_size": BLOCK_SIZE, "symmetric": True, "accuracy_level": 4, "keep": {"lm_head*": "int8"},
+        "precision": "int4", "block_size": BLOCK_SIZE, "symmetric": True, "accuracy_level": 4,
+        "keep": {"lm_head*": "int8"},
     }  # fmt: skip
 
 
