@@ -37,7 +37,14 @@ CHOICES = {
     "activation": tuple(ACTIVATIONS),
     "word_split": SPLITS,
 }
-KINDS = {"virtual_tokens": int, "labels": list, "tokens": dict, "generation": dict, "label_words": list}
+KINDS = {
+    "virtual_tokens": int,
+    "labels": list,
+    "tokens": dict,
+    "generation": dict,
+    "label_words": list,
+    "tuned_for": dict,
+}
 """What a description's fields may hold; the others are strings."""
 
 
@@ -56,6 +63,7 @@ class Adapter:
             each label's words. The head of a masked language model is made of these and was not learned.
         word_split: how a plain text becomes words, of a task that tags.
         tokens: the ids that the task gives a meaning: `eos`, those that end a completion.
+        tuned_for: the rounding of the base's weights that it was tuned against; empty: none.
         generation: defaults of the task on the device, such as `max_new_tokens` and `stop`.
     """
 
@@ -75,6 +83,7 @@ class Adapter:
     positions: str = POSITIONS
     tokens: dict[str, list[int]] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
+    tuned_for: dict[str, Any] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:

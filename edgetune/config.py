@@ -22,6 +22,7 @@ PrefixShare = Literal["none", "kv"]
 Pooling = Literal["mean", "first", "start", "mask", "each"]
 Head = Literal["linear", "mlp", "words"]
 Precision = Literal["fp32", "bf16"]
+WeightPrecision = Literal["fp32", "fp16", "int8", "int4"]
 
 Init = Literal["vocab", "random", "text", "labels", "adapter"]
 Reparameterisation = Literal["none", "mlp", "lstm"]
@@ -37,6 +38,17 @@ CHOSEN_POOLINGS = POOLINGS[:3]
 """The others are what label words and tags mean."""
 HEADS: tuple[str, ...] = get_args(Head)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+WEIGHTS: tuple[str, ...] = get_args(WeightPrecision)
+BLOCK_SIZES = (16, 32, 64, 128, 256)
+BLOCK_SIZE = 64
+"""Weights that share a scale (docs/precision.md)."""
+ACCURACY_LEVELS = (1, 4)
+ACCURACY_LEVEL = 4
+Zero = Literal["symmetric", "asymmetric"]
+ZEROS: tuple[str, ...] = get_args(Zero)
+BASE_PRECISIONS: tuple[str, ...] = ("fp32", "int8", "int4")
+RECOVERY_RATE = 0.1
+"""Of the run's own peak learning rate, for --recover: the adapter is finished and has little way to go."""
 
 LEARNING_RATES = {
     ("classify", "prompt"): 5e-2,
@@ -122,6 +134,13 @@ class TrainConfig:
         None, "Most tokens of a classifier's text; by default what the base holds.", minimum=2
     )
     precision: Precision = option("fp32", "What the base computes in; what is learned stays fp32.", choices=PRECISIONS)
+    base_precision: WeightPrecision = option(
+        "fp32", "Tune with the base's weights rounded as an export of this precision rounds them.",
+        choices=BASE_PRECISIONS,
+    )  # fmt: skip
+    base_block_size: int = option(BLOCK_SIZE, "Weights that share a scale there.", minimum=BLOCK_SIZES[0])
+    base_zeros: Zero = option("symmetric", "Whether blocks have zero points there.", choices=ZEROS)
+    base_keep: str | None = option(None, "Exceptions there by parameter names: NAME=fp32,NAME=int8.")
     max_new_tokens: int | None = option(
         None, "Generators: on the device, the most new tokens of a completion.", minimum=1
     )

@@ -17,8 +17,8 @@ EVALUATIONS = 5
 
 SHARED = frozenset({
     "model", "data", "eval_data", "task", "columns", "steps", "batch_size", "accumulate", "pooling", "max_length",
-    "precision", "max_new_tokens", "stop", "eval_every", "patience", "save_every", "tensorboard", "seed", "template",
-    "label_words",
+    "precision", "base_precision", "base_block_size", "base_zeros", "base_keep", "max_new_tokens", "stop", "eval_every",
+    "patience", "save_every", "tensorboard", "seed", "template", "label_words",
 })  # fmt: skip
 """Options that all variants have in common: the rows, the budget, and what the one base graph in the bundle fixes."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from edgetune.reports.sizes import sized
 
 if TYPE_CHECKING:
     from edgetune_export.bundle import Exported
+    from edgetune_export.quality import Quality
 
     from edgetune.models.base import Base
 
@@ -41,14 +42,26 @@ class ExportReport:
     def stage(self, name: str) -> None:
         self.status.update(name)
 
-    def finish(self, result: Exported, base: Base) -> None:
+    def finish(self, result: Exported, base: Base, measured: Mapping[str, Quality] | None = None) -> None:
         lines = [f"{base.name} ({base.model_type}, {base.parameters:,} parameters) in {result.path}:"]
         lines += [f"  {name:<32} {sized(size):>9}" for name, size in result.sizes.items()]
+        lines += [f"  {'in all, ' + result.weights.precision:<32} {sized(result.size_bytes):>9}"]
+        weights = "torch" if not result.weights.rounds else "torch with the same rounded weights"
         lines += [
-            "verified against torch, largest difference of logits "
+            f"verified against {weights}, largest difference of logits "
             f"{max((c.difference for c in result.checks), default=0):.1e}:"
         ]
         lines += [f"  {check.what:<40} {check.difference:.1e}" for check in result.checks]
+        lines += [f"  allowed: {result.tolerance:.0e} of the largest logit"]
+        lines += [f"note: {name} was tuned for other weights; --recover adapts it" for name in result.tuned_otherwise]
+        for name, quality in (measured or {}).items():
+            lines += [
+                f"{name}, on {quality.torch['rows']:,.0f} rows: torch fp32, this bundle in {result.weights.precision}:"
+            ]
+            lines += [
+                f"  {metric:<12} {quality.torch[metric]:>9.4f} {quality.bundle[metric]:>9.4f}"
+                for metric in quality.torch if metric in quality.bundle and metric != "rows"
+            ]  # fmt: skip
         answers = base.kind != "encoder" or result.adapters
         lines += [f"next: edgetune {'run' if answers else 'add-adapter'} {result.path}{'' if answers else ' ADAPTER'}"]
         self.console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)

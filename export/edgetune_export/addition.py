@@ -14,6 +14,7 @@ import edgetune_runtime
 from edgetune.adapter import Adapter
 from edgetune.errors import AdapterError, ConfigError
 from edgetune.models.base import Base
+from edgetune.models.rounding import rounded, weights_from
 from edgetune.output import write_atomic
 from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file
@@ -46,7 +47,11 @@ def add_adapter(
             f"{bundle} already has an adapter named {name!r}; --force replaces it, --name adds it beside"
         )
     path = bundle / manifest.adapter_path(name)
-    data = device_file(name, adapter, base)
+    if base is None:
+        data = device_file(name, adapter, None)
+    else:
+        with rounded(base, weights_from(description.get("weights", {}))):
+            data = device_file(name, adapter, base)
     accepted(model, name, data, bundle)
     path.parent.mkdir(exist_ok=True)
     with restored_on_failure(path), restored_on_failure(bundle / manifest.NAME):

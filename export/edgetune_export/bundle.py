@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,21 @@ from edgetune.config import Pooling, TrainConfig
 from edgetune.errors import AdapterError, BaseMismatchError, ConfigError, UnsupportedModelError
 from edgetune.models.base import Base
 from edgetune.models.encoder_decoder import TARGET_TOKENIZER
+from edgetune.models.rounding import FLOAT, Rounding, Weights, rounded, roundings
 from edgetune.output import new_folder
 from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file, device_metadata, prefix_of
 from edgetune_export.ensembles import check_ensembles, described_ensembles
 from edgetune_export.fold import folded_encoder_graph
+from edgetune_export.fuse import forget_shapes, fused
 from edgetune_export.needs import PLAIN, Needs, has_suffix, needs_of
+from edgetune_export.parameters import mark_stored, name_parameters
 from edgetune_export.prefix import fold_prefix
+from edgetune_export.quantize import quantized
 from edgetune_export.trace import decoder_graph, encoder_graph
 from edgetune_export.trace_pair import pair_graphs
-from edgetune_export.verify import Check, verified
+from edgetune_export.verify import Check, tolerance, verified
 
-PRECISIONS = ("fp32",)
 EXTERNAL_FROM_BYTES = 1024
 SINGLE_FILE_BYTES = 1_800_000_000
 """Protobuf ends at 2 GB: a standalone graph above this keeps its weights beside it."""
@@ -35,12 +39,18 @@ SINGLE_FILE_BYTES = 1_800_000_000
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export left: the folder's files in bytes, its adapters' names and what verification saw."""
+    """What an export left: the folder's files in bytes, its adapters' names and what verification saw and allowed.
+
+    `tuned_otherwise` are adapters that were tuned against weights rounded in another way.
+    """
 
     path: Path
     sizes: dict[str, int]
     adapters: tuple[str, ...]
     checks: list[Check]
+    weights: Weights
+    tolerance: float
+    tuned_otherwise: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -53,7 +63,7 @@ def export_bundle(
     out: str | Path,
     *,
     standalone: bool = False,
-    precision: str = "fp32",
+    weights: Weights = FLOAT,
     force: bool = False,
     ensembles: Mapping[str, Ensemble] | None = None,
     task: str | None = None,
@@ -67,20 +77,22 @@ def export_bundle(
         VerificationError: ONNX Runtime and torch differ; nothing is left at `out`.
         BaseMismatchError, AdapterError, ConfigError, UnsupportedModelError, OutputExistsError: it cannot be written.
     """
-    pooling = checked(base, adapters, standalone, precision, task)
+    pooling = checked(base, adapters, standalone, task)
     check_ensembles(ensembles or {}, adapters, standalone)
-    with new_folder(out, force=force, marker=(manifest.NAME,)) as folder:
+    with new_folder(out, force=force, marker=(manifest.NAME,)) as folder, ExitStack() as stack:
         tell("tracing")
         folded, needs = None, PLAIN if standalone else needs_of(adapters.values())
         if standalone:
             ((name, adapter),) = adapters.items()
-            graphs = {manifest.GRAPH: standalone_graph(base, adapter)}
+            weights = float_table(base, adapter, weights)
+            graphs = {manifest.GRAPH: standalone_graph(base, adapter, weights)}
             folded = device_metadata(name, adapter)
         else:
-            graphs = shared_graphs(base, pooling, needs)
+            graphs = shared_graphs(base, pooling, needs, weights)
         tell("writing")
         for file, graph in graphs.items():
             write_graph(graph, folder / file, base, single_file=standalone)
+        stack.enter_context(rounded(base, weights))  # what follows is of the weights that ship
         (folder / "tokenizer.json").write_text(tokenizer_text(base.tokenizer), encoding="utf-8")
         if manifest.has_target_tokenizer(base):
             (folder / TARGET_TOKENIZER).write_text(tokenizer_text(base.target_tokenizer), encoding="utf-8")
@@ -90,7 +102,7 @@ def export_bundle(
             base,
             form="standalone" if standalone else "shared",
             task=bundle_task(base, adapters, pooling),
-            precision=precision,
+            weights=weights,
             pooling=pooling,
             adapters=[] if standalone else list(adapters),
             folded=folded,
@@ -99,9 +111,19 @@ def export_bundle(
         description.update(described_ensembles(ensembles or {}))
         (folder / manifest.NAME).write_text(manifest.manifest_text(description, folder), encoding="utf-8")
         tell("verifying")
-        checks = verified(folder, base, adapters, standalone, pooling)
+        checks = verified(folder, base, adapters, standalone, pooling, weights)
         sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
-    return Exported(Path(out), sizes, tuple(adapters), checks)
+    allowed = tolerance(base, weights)
+    return Exported(Path(out), sizes, tuple(adapters), checks, weights, allowed, tuned_otherwise(adapters, weights))
+
+
+def tuned_otherwise(adapters: Mapping[str, Adapter], weights: Weights) -> tuple[str, ...]:
+    """Names of adapters that were tuned against weights rounded in another way; plain ones are not told."""
+    same = weights.described()
+    ignored = {"accuracy_level": None}
+    return tuple(
+        name for name, x in adapters.items() if x.tuned_for and {**x.tuned_for, **ignored} != {**same, **ignored}
+    )
 
 
 def bundle_task(base: Base, adapters: Mapping[str, Adapter], pooling: Pooling) -> str:
@@ -111,12 +133,8 @@ def bundle_task(base: Base, adapters: Mapping[str, Adapter], pooling: Pooling) -
     return ("tag" if pooling == "each" else "classify") if base.kind == "encoder" else "generate"
 
 
-def checked(
-    base: Base, adapters: dict[str, Adapter], standalone: bool, precision: str, task: str | None = None
-) -> Pooling:
+def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, task: str | None = None) -> Pooling:
     """The pooling that all adapters share, after everything that can be refused before any work."""
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision {precision!r} is not known; choose {' or '.join(PRECISIONS)}")
     if standalone and base.kind == "encoder-decoder":
         raise UnsupportedModelError(
             f"{base.name!r} is an encoder-decoder; export a shared bundle, without --standalone"
@@ -146,25 +164,48 @@ def checked(
     return "mask" if base.masked else "each" if task == "tag" else TrainConfig().pooling
 
 
-def shared_graphs(base: Base, pooling: Pooling, needs: Needs) -> dict[str, onnx_ir.Model]:
+def shared_graphs(base: Base, pooling: Pooling, needs: Needs, weights: Weights) -> dict[str, onnx_ir.Model]:
     """By file."""
     if base.kind == "encoder-decoder":
-        return pair_graphs(base, needs)
-    encoder = base.kind == "encoder"
-    return {manifest.GRAPH: encoder_graph(base, pooling, needs) if encoder else decoder_graph(base, needs)}
+        traced = pair_graphs(base, needs)
+    else:
+        encoder = base.kind == "encoder"
+        traced = {manifest.GRAPH: encoder_graph(base, pooling, needs) if encoder else decoder_graph(base, needs)}
+    rounding = roundings(base, weights)
+    return {file: quantized(lean(graph, base, rounding), rounding, weights) for file, graph in traced.items()}
 
 
-def standalone_graph(base: Base, adapter: Adapter) -> onnx_ir.Model:
+def standalone_graph(base: Base, adapter: Adapter, weights: Weights) -> onnx_ir.Model:
+    rounding = roundings(base, weights)
     if base.kind == "encoder":
-        return folded_encoder_graph(tuned_from(base, adapter))
-    graph = decoder_graph(base)
-    fold_prefix(graph, prefix_of(base, adapter))
-    return graph
+        graph = lean(folded_encoder_graph(tuned_from(base, adapter)), base, rounding)
+    else:
+        graph = lean(decoder_graph(base), base, rounding, pack=False)
+        with rounded(base, weights):
+            fold_prefix(graph, prefix_of(base, adapter))
+    return quantized(graph, rounding, weights)
+
+
+def lean(graph: onnx_ir.Model, base: Base, rounding: Mapping[str, Rounding], *, pack: bool = True) -> onnx_ir.Model:
+    """The traced graph, fused; weights that will be stored differently are not joined."""
+    name_parameters(graph, base)
+    mark_stored(graph, rounding)
+    return fused(graph, base.max_positions, pack=pack)
+
+
+def float_table(base: Base, adapter: Adapter, weights: Weights) -> Weights:
+    """An encoder's folded prompt is rows of its table of embeddings, which then keeps its precision."""
+    if base.kind != "encoder" or "prompt_embeds" not in adapter.tensors or not weights.rounds:
+        return weights
+    table: Any = base.embeddings.weight
+    name = next(name for name, parameter in base.model.named_parameters() if parameter is table)
+    return replace(weights, keep=((name, "fp32"), *weights.keep))
 
 
 def write_graph(graph: onnx_ir.Model, path: Path, base: Base, *, single_file: bool) -> None:
     """Weights beside the graph, where runtimes map them, or inside it."""
     graph.producer_name, graph.producer_version = "edgetune", manifest.edgetune.__version__
+    forget_shapes(graph)
     for node in graph.graph:
         node.metadata_props.clear()
         node.doc_string = None

@@ -13,6 +13,7 @@ from edgetune.models.base import Base
 from edgetune.models.encoder_decoder import TARGET_TOKENIZER
 from edgetune.models.forward_pairs import places_of
 from edgetune.models.layer import LayerShape
+from edgetune.models.rounding import Weights
 from edgetune_export.needs import PLAIN, Needs
 from edgetune_export.trace_pair import DECODER_FILE, ENCODER_FILE
 
@@ -34,7 +35,7 @@ def described(
     *,
     form: str,
     task: str,
-    precision: str,
+    weights: Weights,
     pooling: str,
     adapters: list[str],
     folded: dict[str, Any] | None,
@@ -62,7 +63,8 @@ def described(
         "form": form,
         "kind": base.kind,
         "task": task,
-        "precision": precision,
+        "precision": weights.precision,
+        **({"weights": weights.described()} if weights.rounds else {}),
         "base": {
             "fingerprint": base.fingerprint,
             "name": Path(base.name).name,

@@ -250,14 +250,7 @@ def encoder_graph(base: Base, pooling: Pooling, needs: Needs = PLAIN) -> onnx_ir
 
 
 def declared(model: onnx_ir.Model, shapes: dict[str, list[str | int]]) -> None:
-    """Names the dimensions of inputs and outputs and forgets the traced shapes in between.
-
-    What the tracer noted there can be wrong (a sliced length, a cache that grows in place), and ONNX Runtime plans its
-    memory by it.
-    """
-    for node in model.graph:
-        for value in node.outputs:
-            value.shape = None
+    """Names the dimensions of inputs and outputs."""
     ends = [*model.graph.inputs, *model.graph.outputs]
     missing = {value.name for value in ends} ^ set(shapes)
     assert not missing, f"the traced graph and its contract differ in {sorted(map(str, missing))}"

@@ -22,11 +22,16 @@ from edgetune.methods.tuned import Tuned
 from edgetune.methods.words import LabelWords
 from edgetune.models.base import Base
 from edgetune.models.forward_pairs import places_of
+from edgetune.models.rounding import FLOAT, Weights, roundings
 from edgetune.models.suffix import suffix_ids
 from edgetune_export.device import device_file
 
-TOLERANCE = {"fp32": 1e-4}
-"""Largest difference of logits, relative to the largest logit where that is above 1."""
+FLOAT_TOLERANCE, INTEGER_TOLERANCE = 1e-4, 0.1
+"""Largest difference of logits, relative to the largest logit where that is above 1.
+
+Torch computes with the weights that ship, rounded: the first bound is for float32 arithmetic, the second for
+activations that products take in int8.
+"""
 
 SAMPLE_LENGTHS = (1, 7, 23)
 TEXTS = ("Once upon a time", "What's the weather in Zürich?", "  two  spaces\nand a line; 日本語 too")
@@ -196,10 +201,24 @@ CHECKS: dict[str, Callable[..., Iterator[Check]]] = {
 }
 
 
+def tolerance(base: Base, weights: Weights) -> float:
+    """What a bundle may differ by from torch with the same rounded weights."""
+    integers = any(
+        rounding.bits < 16 and (not rounding.block_size or weights.accuracy_level == 4)
+        for rounding in roundings(base, weights).values()
+    )
+    return INTEGER_TOLERANCE if integers else FLOAT_TOLERANCE
+
+
 def verified(
-    folder: Path, base: Base, adapters: dict[str, Adapter], standalone: bool, pooling: Pooling, precision: str = "fp32"
+    folder: Path,
+    base: Base,
+    adapters: dict[str, Adapter],
+    standalone: bool,
+    pooling: Pooling,
+    weights: Weights = FLOAT,
 ) -> list[Check]:
-    """Every adapter's checks.
+    """Every adapter's checks; `base` computes with rounded weights.
 
     Raises:
         VerificationError: one is above the precision's tolerance; names it and the difference.
@@ -214,10 +233,11 @@ def verified(
         checks += CHECKS[base.kind](model, Tuned(base, None), None)
     if base.kind == "encoder" and not adapters:
         checks += trial_checks(model, base, pooling)
+    allowed = tolerance(base, weights)
     for check in checks:
-        if not check.holds(TOLERANCE[precision]):
+        if not check.holds(allowed):
             raise VerificationError(
                 f"{check.what}: ONNX Runtime and torch differ by {check.difference:.1e} where logits reach "
-                f"{check.scale:.1f}; at most {TOLERANCE[precision]:.0e} of that is allowed. No bundle was written"
+                f"{check.scale:.1f}; at most {allowed:.0e} of that is allowed. No bundle was written"
             )
     return checks

@@ -83,11 +83,6 @@ def test_standalone_takes_exactly_one_adapter(decoder, tmp_path):
         export_bundle(decoder, {}, tmp_path / "b", standalone=True)
 
 
-def test_unknown_precision_is_refused_with_the_known(decoder, tmp_path):
-    with pytest.raises(ConfigError, match="fp32"):
-        export_bundle(decoder, {}, tmp_path / "b", precision="fp8")
-
-
 @pytest.mark.parametrize("method", ["prefix", "prompt"])
 def test_added_adapter_answers_like_torch_and_leaves_the_graph_alone(decoder, tmp_path, method):
     export_bundle(decoder, {}, tmp_path / "b")

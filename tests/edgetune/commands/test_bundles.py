@@ -99,7 +99,7 @@ def test_an_export_that_ends_in_the_middle_leaves_what_was_there(
         path.write_bytes(b"half a graph")
         raise failure
 
-    monkeypatch.setattr("edgetune_export.bundle.encoder_graph", lambda *_: None)
+    monkeypatch.setattr("edgetune_export.bundle.shared_graphs", lambda *_: {"model.onnx": None})
     monkeypatch.setattr("edgetune_export.bundle.write_graph", half_written)
     out = [bundle, "--force"] if force else [tmp_path / "other"]
     found = cli("export", "--model", folders("bert"), "--out", *out)

@@ -1,0 +1,249 @@
+"""Weights as a bundle stores them: the one place that rounds, for training, export and verification alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgetune.config import (
+    ACCURACY_LEVEL,
+    ACCURACY_LEVELS,
+    BLOCK_SIZE,
+    BLOCK_SIZES,
+    WEIGHTS,
+    TrainConfig,
+)
+from edgetune.errors import ConfigError
+from edgetune.models.base import Base
+
+COLUMN_LEVEL = 63
+"""Largest integer of a column's weights: one bit less than int8 has.
+
+On x86 without VNNI the products of 8-bit activations and 8-bit weights are summed in pairs in 16 bits, where larger
+weights overflow (onnxruntime, docs/performance/model-optimizations/quantization, "reduce range").
+"""
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How one weight `[K, N]` is stored.
+
+    Attributes:
+        bits: 4 or 8 for integers; 16 for float16.
+        block_size: rows of K that share a scale; 0: one scale for a whole column, products are of integers.
+        symmetric: zero is the middle of the integers; otherwise each block has a zero point.
+    """
+
+    bits: int
+    block_size: int = 0
+    symmetric: bool = True
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A rounded weight: packed `[N, K / block, block · bits / 8]` uint8, or `[K, N]` int8 or float16; scales, zeros."""
+
+    packed: np.ndarray
+    scales: np.ndarray | None = None
+    zero_points: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How a base's weights are stored.
+
+    Attributes:
+        keep: `(pattern, precision)`, exceptions by the names of parameters; the first that matches decides.
+        accuracy_level: of MatMulNBits: 4 multiplies with activations in int8, 1 in float32.
+    """
+
+    precision: str = "fp32"
+    block_size: int = BLOCK_SIZE
+    symmetric: bool = True
+    accuracy_level: int = ACCURACY_LEVEL
+    keep: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        for precision in (self.precision, *(x for _, x in self.keep)):
+            if precision not in WEIGHTS:
+                raise ConfigError(f"precision {precision!r} is not known; choose {' or '.join(WEIGHTS)}")
+        if self.block_size not in BLOCK_SIZES:
+            raise ConfigError(
+                f"a block of {self.block_size} weights is not known; choose {' or '.join(map(str, BLOCK_SIZES))}"
+            )
+        if self.accuracy_level not in ACCURACY_LEVELS:
+            raise ConfigError(f"accuracy level {self.accuracy_level} is not known; choose 1 (float32) or 4 (int8)")
+
+    @property
+    def rounds(self) -> bool:
+        return self.precision != "fp32" or any(precision != "fp32" for _, precision in self.keep)
+
+    def precision_of(self, names: tuple[str, ...]) -> str:
+        """Of a parameter that goes by these names, one or, where it is shared, more."""
+        matching = (p for pattern, p in self.keep if any(fnmatchcase(name, pattern) for name in names))
+        return next(matching, self.precision)
+
+    def described(self) -> dict[str, Any]:
+        """As manifests and adapters hold it."""
+        return {
+            "precision": self.precision,
+            "block_size": self.block_size,
+            "symmetric": self.symmetric,
+            "accuracy_level": self.accuracy_level,
+            "keep": dict(self.keep),
+        }
+
+
+def named_keeps(given: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`NAME=fp32`, each a pattern of parameter names and the precision that they have → pairs, in order.
+
+    Raises:
+        ConfigError: something else was given.
+    """
+    found = []
+    for text in (part.strip() for each in given for part in each.split(",")):
+        pattern, _, precision = text.partition("=")
+        if not pattern or precision not in WEIGHTS:
+            raise ConfigError(f"{text!r} is not NAME=PRECISION, e.g. lm_head*=fp32; known: {', '.join(WEIGHTS)}")
+        found.append((pattern, precision))
+    return tuple(found)
+
+
+def weights_of(config: TrainConfig) -> Weights:
+    """What a run tunes against."""
+    return Weights(
+        config.base_precision, config.base_block_size, config.base_zeros == "symmetric",
+        keep=named_keeps([config.base_keep] if config.base_keep else []),
+    )  # fmt: skip
+
+
+def weights_from(description: Mapping[str, Any]) -> Weights:
+    """What `described` gave."""
+    return Weights(**{**description, "keep": tuple(description["keep"].items())}) if description else FLOAT
+
+
+FLOAT = Weights()
+"""As they are."""
+
+
+def stored(weight: np.ndarray, rounding: Rounding) -> Stored:
+    """A float32 weight `[K, N]`, rounded. Blocks are onnxruntime's own quantiser's."""
+    if rounding.bits == 16:
+        return Stored(weight.astype(np.float16))
+    if not rounding.block_size:
+        scales = np.maximum(np.abs(weight).max(0), np.finfo(np.float32).tiny) / np.float32(COLUMN_LEVEL)
+        packed = np.rint(weight / scales).clip(-COLUMN_LEVEL, COLUMN_LEVEL).astype(np.int8)
+        return Stored(packed, scales.astype(np.float32))
+    # the functions behind onnxruntime's MatMulNBitsQuantizer, whose module sets up the process's logging when imported
+    import onnxruntime.capi._pybind_state as native
+
+    (rows, columns), size = weight.shape, rounding.block_size
+    blocks = -(-rows // size)
+    padded = np.zeros((blocks * size, columns), np.float32)
+    padded[:rows] = weight
+    packed = np.zeros((columns, blocks, size * rounding.bits // 8), np.uint8)
+    zeros = np.zeros((columns, -(-blocks * rounding.bits // 8)), np.uint8)
+    scales = np.zeros((columns, blocks), np.float32)
+    quantize: Any = getattr(native, f"quantize_matmul_{rounding.bits}bits")
+    quantize(packed, padded, scales, zeros, size, columns, rows, rounding.symmetric)
+    return Stored(packed, scales, None if rounding.symmetric else zeros)
+
+
+def restored(made: Stored, rounding: Rounding, rows: int) -> np.ndarray:
+    """The float32 weight `[K, N]` that a device computes with."""
+    if made.scales is None:
+        return made.packed.astype(np.float32)
+    if not rounding.block_size:
+        return made.packed.astype(np.float32) * made.scales
+    values = unpacked(made.packed, rounding.bits).astype(np.float32)
+    zeros = np.float32(1 << (rounding.bits - 1))
+    if made.zero_points is not None:
+        zeros = unpacked(made.zero_points, rounding.bits)[:, : made.scales.shape[1], None].astype(np.float32)
+    return ((values - zeros) * made.scales[:, :, None]).reshape(len(values), -1)[:, :rows].T
+
+
+def unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
+    """Bytes `[…, n]` → the integers in them, the low half of a byte first."""
+    if bits == 8:
+        return packed
+    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
+
+
+def roundings(base: Base, weights: Weights) -> dict[str, Rounding]:
+    """The rounding of each parameter that is rounded, by its first name.
+
+    Those are the weights of linear layers and the table of input embeddings; with fp16 every matrix. Products of an
+    encoder in int8 are of integers, which is faster there; a table is always in blocks.
+    """
+    found: dict[str, Rounding] = {}
+    if not weights.rounds:
+        return found
+    names, products = names_of(base.model), linear_weights(base.model)
+    table: Any = base.embeddings.weight
+    for name, parameter in base.model.named_parameters():
+        is_table = parameter is table
+        precision = weights.precision_of(names[id(parameter)])
+        if precision == "fp16" and parameter.dim() > 1:
+            found[name] = Rounding(16)
+        elif precision in ("int8", "int4") and (is_table or id(parameter) in products):
+            bits = {"int8": 8, "int4": 4}[precision]
+            if is_table and parameter.shape[1] % weights.block_size:
+                continue
+            columns = bits == 8 and base.kind == "encoder" and not is_table
+            found[name] = Rounding(8) if columns else Rounding(bits, weights.block_size, weights.symmetric)
+    return found
+
+
+def names_of(model: torch.nn.Module) -> dict[int, tuple[str, ...]]:
+    """Every name of a parameter, by its id: a tied one has several."""
+    found: dict[int, tuple[str, ...]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        found[id(parameter)] = (*found.get(id(parameter), ()), name)
+    return found
+
+
+def linear_weights(model: torch.nn.Module) -> dict[int, bool]:
+    """Weights of linear layers by id, and whether they are stored `[K, N]` (GPT-2's) rather than `[N, K]`."""
+    from transformers.pytorch_utils import Conv1D
+
+    return {
+        id(module.weight): isinstance(module, Conv1D)
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear | Conv1D)
+    }
+
+
+@contextmanager
+def rounded(base: Base, weights: Weights) -> Iterator[None]:
+    """Inside, the base computes with the weights that a bundle stores; its fingerprint stays that of its own."""
+    found = roundings(base, weights)
+    if not found:
+        yield
+        return
+    _ = base.fingerprint  # of the weights as they are, before any is rounded
+    products, parameters = linear_weights(base.model), dict(base.model.named_parameters())
+    kept = {name: parameters[name].data for name in found}
+    try:
+        for name, rounding in found.items():
+            parameter = parameters[name]
+            parameter.data = rounded_weight(parameter.data, rounding, products.get(id(parameter), False))
+        yield
+    finally:
+        for name, data in kept.items():
+            parameters[name].data = data
+
+
+def rounded_weight(weight: torch.Tensor, rounding: Rounding, rows_first: bool) -> torch.Tensor:
+    """A weight `[N, K]`, with `rows_first` `[K, N]`, as it comes back from a bundle."""
+    if rounding.bits == 16:
+        return weight.half().float()
+    array = weight.detach().cpu().numpy()
+    array = array if rows_first else array.T
+    back = restored(stored(array, rounding), rounding, array.shape[0])
+    return torch.from_numpy(np.ascontiguousarray(back if rows_first else back.T)).to(weight.device)

@@ -1,0 +1,43 @@
+"""What a bundle's precision costs: the torch model in float32 and the bundle that ships, on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgetune.adapter import Adapter
+from edgetune.errors import DataError
+from edgetune.evaluation.adapter import evaluate_adapter
+from edgetune.evaluation.bundle import evaluate_bundle
+from edgetune.models.base import Base
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Metrics of one adapter, by name."""
+
+    torch: dict[str, float]
+    bundle: dict[str, float]
+
+
+def qualities(
+    base: Base, adapters: Mapping[str, Adapter], bundle: str | Path, data: str, columns: Mapping[str, str]
+) -> dict[str, Quality]:
+    """By adapter, those alone that know the rows' labels.
+
+    Raises:
+        DataError: no adapter can be measured on these rows.
+    """
+    found: dict[str, Quality] = {}
+    refusal: DataError | None = None
+    for name, adapter in adapters.items():
+        try:
+            torch = evaluate_adapter(base, adapter, data, columns)
+        except DataError as error:
+            refusal = error
+            continue
+        found[name] = Quality(torch, evaluate_bundle(bundle, data, name, columns))
+    if not found and refusal is not None:
+        raise refusal
+    return found
