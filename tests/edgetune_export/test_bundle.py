@@ -21,8 +21,8 @@ from .conftest import random_adapter, rows_of
 def test_wrong_graph_is_refused_and_nothing_is_left(decoder, tmp_path, monkeypatch):
     traced = bundle_module.decoder_graph
 
-    def spoiled(base):
-        graph = traced(base)
+    def spoiled(*arguments):
+        graph = traced(*arguments)
         value = next(v for v in graph.graph.initializers.values() if v.name.endswith("norm.weight"))
         value.const_value = onnx_ir.tensor(value.const_value.numpy() * 1.01, name=value.name)
         return graph
@@ -130,8 +130,8 @@ def test_encoder_without_adapters_is_verified_too(encoder, tmp_path, monkeypatch
     assert checks and all(check.scale >= 1 for check in checks)
     traced = bundle_module.encoder_graph
 
-    def spoiled(base, pooling):
-        graph = traced(base, pooling)
+    def spoiled(*arguments):
+        graph = traced(*arguments)
         value = next(v for v in graph.graph.initializers.values() if v.name.endswith("LayerNorm.weight"))
         value.const_value = onnx_ir.tensor(value.const_value.numpy() * 1.5, name=value.name)
         return graph
