@@ -39,7 +39,7 @@ def command(
 
     teams = named_ensembles(ensembles, combine)
     loaded = {name: load_adapter(folder) for name, folder in named_adapters(adapters).items()}
-    asked = WORDS if head == WORDS else task_named(task) if task and not loaded else None
+    asked = WORDS if head == WORDS else task_named(task) if task else None
     base = load_base(model, purpose_of(model, list(loaded.values()), asked))
     with export_report() as report:
         result = export_bundle(
