@@ -14,7 +14,9 @@ from edgetune.commands.options import config_options, given_options
     "task", "method", "virtual_tokens", "prompt_position", "prefix_layers", "prefix_lengths", "prefix_share", "init",
     "init_adapter", "reparameterise", "eval_every", "seed", "save_every", "tensorboard",
 )  # fmt: skip
-@click.option("--task", help="classify or generate; the ecosystem's names (text-classification …) work too.")
+@click.option(
+    "--task", help="classify, tag, regress or generate; the ecosystem's names (text-classification …) work too."
+)
 @click.option("--methods", metavar="A,B", help="Methods to compare.  [default: all]")
 @click.option("--lengths", metavar="P,Q", help="Virtual tokens to try with each.  [default: as train]")
 @click.option("--inits", metavar="A,B", help="Starts to try with each.  [default: as train]")

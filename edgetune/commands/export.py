@@ -68,7 +68,7 @@ def command(
         raise click.UsageError("--recover makes up for rounded weights: give --precision int4, int8 or fp16")
     teams, folders = named_ensembles(ensembles, combine), named_adapters(adapters)
     loaded = {name: load_adapter(folder) for name, folder in folders.items()}
-    asked = WORDS if head == WORDS else task_named(task) if task and not loaded else None
+    asked = WORDS if head == WORDS else task_named(task) if task else None
     base = load_base(model, purpose_of(model, list(loaded.values()), asked))
     with export_report() as report:
         shipped = loaded

@@ -11,7 +11,9 @@ from edgetune.commands.options import config_options, given_options
 
 @click.command()
 @config_options("task")
-@click.option("--task", help="classify or generate; the ecosystem's names (text-classification …) work too.")
+@click.option(
+    "--task", help="classify, tag, regress or generate; the ecosystem's names (text-classification …) work too."
+)
 @click.option("--out", required=True, help="Folder for the adapter, its configuration and its log.")
 @click.option("--config", "config_path", help="A TOML file with any of these options; the command line wins.")
 @click.option("--force", is_flag=True, help="Replace an adapter that is already there, and an unfinished run.")

@@ -19,6 +19,7 @@ TINY = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_atte
 GROUPED = dict(num_key_value_heads=2, **TINY)
 ENDS = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
 WINDOW = 6
+MASK = 9
 
 DECODERS = {
     "Llama": lambda: transformers.LlamaConfig(**GROUPED, **ENDS),
@@ -69,6 +70,16 @@ def tokenizer():
     return PreTrainedTokenizerFast(
         tokenizer_object=inner, unk_token="w3", bos_token="w1", eos_token="w2", pad_token="w0"
     )
+
+
+def word_tokenizer(**more):
+    """One word a token; the special ones are none of the words, in which a tokenizer would find them."""
+    special = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "<mask>": MASK}
+    vocabulary = {f"w{i}": i for i in range(VOCAB) if i not in special.values()}
+    inner = Tokenizer(models.WordLevel({**special, **vocabulary}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    names = dict(unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>", **more)
+    return PreTrainedTokenizerFast(tokenizer_object=inner, **names)
 
 
 def made_base(family):

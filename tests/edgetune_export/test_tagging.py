@@ -1,6 +1,7 @@
 """Tags and numbers: torch, both forms of a bundle and the runtime, against heads applied by hand."""
 
 import copy
+from dataclasses import replace
 
 import edgetune_runtime
 import numpy as np
@@ -16,12 +17,23 @@ from edgetune.methods.head import LinearHead, MlpHead
 from edgetune.methods.scaled import ScaledHead
 from edgetune.methods.tuned import Tuned
 
-from .conftest import made_base, random_adapter, rows_of
+from .conftest import MASK, made_base, random_adapter, word_tokenizer
+from .conftest import rows_of as any_rows
 
 TOLERANCE = 1e-4
 FAMILIES = ["BERT", "RoBERTa", "DistilBERT", "ELECTRA", "ModernBERT"]
 TAGS = ("B-city", "I-city", "O")
 OTHERS = ("noun", "verb", "mark", "other")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return replace(made_base("BERT"), tokenizer=word_tokenizer())
+
+
+def rows_of(lengths):
+    """Words that the tokenizer has: the mask token is none."""
+    return [[10 if i == MASK else i for i in row] for row in any_rows(lengths)]
 
 
 def headed(base, adapter, head, task, labels=(), pooling="mean"):
@@ -42,7 +54,7 @@ def tagger(base, method, length, labels, hidden=0):
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def tagging(request, tmp_path_factory):
-    base = made_base(request.param)
+    base = replace(made_base(request.param), tokenizer=word_tokenizer())
     adapters = {
         "cities": tagger(base, "prompt", 3, TAGS),
         "words": tagger(base, "prefix", 5, OTHERS),

@@ -13,8 +13,6 @@ from edgetune_export.addition import add_adapter
 from edgetune_export.bundle import export_bundle
 from edgetune_export.device import device_file
 from references.eager import eager_logits
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from edgetune.adapter import adapter_from, tuned_from
 from edgetune.errors import AdapterError, UnsupportedModelError
@@ -25,13 +23,12 @@ from edgetune.methods.words import LabelWords, word_head
 from edgetune.models.base import base_from
 from edgetune.peft.translation import check_expressible
 
-from .conftest import ENCODERS, VOCAB, made_base, random_adapter
+from .conftest import ENCODERS, MASK, VOCAB, made_base, random_adapter, word_tokenizer
 from .conftest import rows_of as any_rows
 
 TOLERANCE = 1e-4
 MASKED = ["BERT", "RoBERTa", "DistilBERT", "ALBERT", "ELECTRA", "ModernBERT"]
 SPEAKING = ["Llama", "GPT2", "Qwen3"]
-MASK = 9
 TEMPLATE = {"encoder": "w4 {text} w5 {mask} w6", "decoder": "w4 {text} w5"}
 PAIRS = {"encoder": "{text} {mask} {text_pair} w6", "decoder": "{text} w7 {text_pair}"}
 WORDS = {"mood": ((20,), (21, 22)), "topic": ((30, 31), (32,), (33, 34, 35))}
@@ -45,16 +42,6 @@ def filling_base(family):
         for weight in model.parameters():
             weight.normal_(0, 0.15) if weight.dim() > 1 else weight.add_(torch.randn_like(weight) * 0.05)
     return base_from(model, word_tokenizer(mask_token="<mask>"), f"tiny {family}", "words")
-
-
-def word_tokenizer(**more):
-    """One word a token; the special ones are none of the words, in which a tokenizer would find them."""
-    special = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "<mask>": MASK}
-    vocabulary = {f"w{i}": i for i in range(VOCAB) if i not in special.values()}
-    inner = Tokenizer(models.WordLevel({**special, **vocabulary}, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    names = dict(unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>", **more)
-    return PreTrainedTokenizerFast(tokenizer_object=inner, **names)
 
 
 def word_adapter(base, method, length, ids, template=None):

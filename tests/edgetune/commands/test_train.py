@@ -147,7 +147,9 @@ def test_a_wrong_configuration_file_is_told(refused, options, left, tmp_path, co
 @pytest.mark.parametrize("task", ["3", "['classify']"])
 def test_a_task_of_the_wrong_type_is_refused(refused, options, tmp_path, task):
     (tmp_path / "run.toml").write_text(f"task = {task}")
-    assert "choose classify or generate" in refused("train", *options(config=tmp_path / "run.toml", task=None))
+    assert "choose classify or tag or regress or generate" in refused(
+        "train", *options(config=tmp_path / "run.toml", task=None)
+    )
 
 
 @pytest.mark.parametrize("columns", ["label", "=x", "label="])
