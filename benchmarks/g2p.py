@@ -147,11 +147,14 @@ def greedy(made: Any, base: Base, texts: Sequence[str]) -> list[str]:
     return [base.target_tokenizer.decode(ids, skip_special_tokens=True) for ids in ended]
 
 
-def best_rate(system: str, run: Callable[[float], dict[str, Any]]) -> float:
-    """Of the system's learning rates the one with the most exact matches."""
-    found = {rate: run(rate)["exact_match"] for rate in RATES[system]}
-    print(json.dumps({"system": system, "seed": "first", "exact_match_by_rate": found}), flush=True)
-    return max(found, key=lambda rate: found[rate])
+def runs_of_peer(system: str, seeds: Sequence[int], run: Callable[[int, float], dict[str, Any]]) -> None:
+    """Prints the first seed at each of the system's learning rates, and the others at the best of them."""
+    found = {rate: run(seeds[0], rate) for rate in RATES[system]}
+    for figures in found.values():
+        print(json.dumps({"system": system, "seed": seeds[0], **figures}), flush=True)
+    rate = max(found, key=lambda rate: found[rate]["exact_match"])
+    for seed in seeds[1:]:
+        print(json.dumps({"system": system, "seed": seed, **run(seed, rate)}), flush=True)
 
 
 def main() -> None:
@@ -169,16 +172,11 @@ def main() -> None:
     print(json.dumps({"train_words": len(train), "held_out_words": len(test), "parameters": base.parameters}))
     for system in options.systems:
         if system in RATES:
-            rates = RATES[system]
-            first = options.seeds[0]
-            rate = rates[0] if len(rates) == 1 else best_rate(
-                system, lambda rate: torch_run(system, base, train, test, options, first, rate)  # noqa: B023
-            )  # fmt: skip
+            run = lambda seed, rate: torch_run(system, base, train, test, options, seed, rate)  # noqa: B023, E731
+            runs_of_peer(system, options.seeds, run)
+            continue
         for seed in options.seeds:
-            if system not in RATES:
-                figures = edgetune_run(system, base, train, test, options, seed)
-            else:
-                figures = torch_run(system, base, train, test, options, seed, rate)
+            figures = edgetune_run(system, base, train, test, options, seed)
             print(json.dumps({"system": system, "seed": seed, "steps": options.steps, **figures}), flush=True)
 
 
