@@ -10,7 +10,7 @@ DIMENSIONS = (
     ),
     (
         "Where they are added",
-        "Once, at the input: in front of the text's embeddings. All layers above see them as if they were words.",
+        "Once, at the input: in front of the text's embeddings or behind them. All layers above see them as words.",
         "In every layer: in front of the keys and values that its attention reads.",
     ),
     (
