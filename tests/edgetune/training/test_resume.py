@@ -282,6 +282,7 @@ def commanded(said, *arguments):
     """`edgetune ARGUMENTS` in a process of its own, what it prints on stderr in the file `said`."""
 
     def work():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in a background job it is ignored
         with said.open("w") as file:
             os.dup2(file.fileno(), 2)
         sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
