@@ -19,7 +19,7 @@ from edgetune_export.bundle import export_bundle
 from places import SHARED, shared
 
 from edgetune.adapter import load_adapter, tuned_from
-from edgetune.config import METHODS, TrainConfig
+from edgetune.config import TrainConfig
 from edgetune.data.demo import embedded_model
 from edgetune.data.labels import label_ids
 from edgetune.data.rows import read_rows
@@ -51,7 +51,7 @@ def torch_labels(base, adapter, rows, path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(PEFT), choices=list(PEFT))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int, default=0)

@@ -20,7 +20,7 @@ from places import SHARED, shared
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from edgetune.adapter import Adapter, load_adapter
-from edgetune.config import METHODS, TrainConfig
+from edgetune.config import TrainConfig
 from edgetune.evaluation.bundle import evaluate_bundle
 from edgetune.models.base import load_base
 from edgetune.training.result import train_into
@@ -79,7 +79,7 @@ def same_rows(bundle: Path, texts: list[str], expected: list[list[int]]) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(PEFT), choices=list(PEFT))
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
