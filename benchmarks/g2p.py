@@ -17,6 +17,7 @@ import json
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +173,7 @@ def main() -> None:
     print(json.dumps({"train_words": len(train), "held_out_words": len(test), "parameters": base.parameters}))
     for system in options.systems:
         if system in RATES:
-            run = lambda seed, rate: torch_run(system, base, train, test, options, seed, rate)  # noqa: B023, E731
-            runs_of_peer(system, options.seeds, run)
+            runs_of_peer(system, options.seeds, partial(torch_run, system, base, train, test, options))
             continue
         for seed in options.seeds:
             figures = edgetune_run(system, base, train, test, options, seed)
