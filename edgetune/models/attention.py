@@ -113,12 +113,27 @@ def active(state: Pass) -> Iterator[Pass]:
         _active.value = previous
 
 
-def refuse_unknown(module: torch.nn.Module, extra: dict[str, Any]) -> None:
-    """Attention with terms that neither this function nor the exported operator adds would be silently wrong."""
-    if extra.get("s_aux") is not None:
-        raise UnsupportedModelError(
-            f"{type(module).__name__} uses attention sinks, which edgetune does not support yet"
-        )
+def equal_widths(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Zeros behind the narrower of keys and values, where a family makes them unequal (multi-head latent attention), so
+    that a cache is of one width; and the scale, which is that of the queries as they came."""
+    scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+    missing = value.shape[-1] - key.shape[-1]
+    if missing > 0:
+        query, key = (torch.nn.functional.pad(x, (0, missing)) for x in (query, key))
+    elif missing < 0:
+        value = torch.nn.functional.pad(value, (0, -missing))
+    return query, key, value, scale
+
+
+def with_sink(
+    key: Tensor, value: Tensor, bias: Tensor, sinks: Tensor, rows: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Keys and values `[B, K, S, D]`, a bias `[B, 1 or N, T, S]` and the heads' sinks `[N]` → one more column of each,
+    whose score is the sink and whose value is zero: softmax then leaves that share of the weights out."""
+    key, value = (torch.nn.functional.pad(x, (0, 0, 0, 1)) for x in (key, value))
+    heads = sinks.numel()
+    column = sinks.reshape(1, heads, 1, 1).expand(bias.shape[0], heads, rows, 1)
+    return key, value, torch.cat([bias.expand(-1, heads, -1, -1), column.to(bias.dtype)], dim=-1)
 
 
 def causal_window(module: torch.nn.Module, extra: dict[str, Any]) -> int | None:
@@ -142,8 +157,8 @@ def attention(
     **extra: Any,
 ) -> tuple[Tensor, None]:
     """query `[B, N, T, D]`, key and value `[B, K, T, D]`, mask bool `[B, 1, T, T]` → `[B, T, N, D]`."""
-    refuse_unknown(module, extra)
-    state, bias = current(), extra.get("position_bias")
+    state, bias, width = current(), extra.get("position_bias"), value.shape[-1]
+    query, key, value, scale = equal_widths(query, key, value, scaling)
     if state is not None:
         if state.record:
             state.seen.append((key, value))
@@ -157,18 +172,22 @@ def attention(
     if bias is not None:
         assert attention_mask is not None
         attention_mask = (state or Pass()).biased(attention_mask, bias, -torch.inf)
+    if (sinks := extra.get("s_aux")) is not None:
+        assert attention_mask is not None
+        attention_mask = torch.where(attention_mask, 0.0, -torch.inf) if bias is None else attention_mask
+        key, value, attention_mask = with_sink(key, value, attention_mask, sinks, query.shape[2])
     heads = query.shape[1]
     key, value = repeated(key, heads), repeated(value, heads)
     softcap = extra.get("softcap")
     if softcap is None:
-        out = torch.nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=scaling)
+        out = torch.nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=scale)
     else:
-        scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+        scores = query @ key.transpose(2, 3) * scale
         scores = softcap * torch.tanh(scores / softcap)
         if attention_mask is not None:
             scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
         out = scores.softmax(-1) @ value
-    return out.transpose(1, 2).contiguous(), None
+    return out[..., :width].transpose(1, 2).contiguous(), None
 
 
 def explicit_mask(*args: Any, **kwargs: Any) -> Tensor | None:

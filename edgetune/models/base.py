@@ -18,6 +18,7 @@ from edgetune.models.fingerprint import fingerprint
 from edgetune.models.layer import LayerShape
 from edgetune.models.probes import (
     ends_in_its_head,
+    ever_writes,
     filling_size,
     hidden,
     pair_separator,
@@ -208,7 +209,7 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -
     ids = torch.arange(4)[None] + table.weight.shape[0] // 2
     layers = probed_layers(model, ids)
     parameters = inspect.signature(model.forward).parameters
-    kind: Kind = "encoder" if sees_later_tokens(model, ids) else "decoder"
+    kind: Kind = "encoder" if sees_later_tokens(model, ids) or not ever_writes(model) else "decoder"
     masked = purpose == WORDS and kind == "encoder"
     base = Base(
         model=model,

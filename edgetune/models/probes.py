@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from edgetune.errors import UnsupportedModelError
 from edgetune.models import attention
@@ -68,6 +69,12 @@ def ends_in_its_head(model: PreTrainedModel, ids: Tensor) -> bool:
     if not isinstance(head, torch.nn.Linear):
         return False
     return torch.equal(head(hidden(model, ids)), model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits)
+
+
+def ever_writes(model: PreTrainedModel) -> bool:
+    """Whether the family has an output head over its vocabulary, be it in another class than this one. A text tower
+    without one, such as CLIP's, is read like an encoder even where its tokens see earlier ones alone."""
+    return model.get_output_embeddings() is not None or model.config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
 def sees_later_tokens(model: PreTrainedModel, ids: Tensor) -> bool:

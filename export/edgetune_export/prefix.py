@@ -101,7 +101,7 @@ def fold_prefix(model: onnx_ir.Model, prefix: list[KeyValue]) -> None:
         front = fronts.of(key.shape[2])
         node.replace_input_with(5, front.seqlens_k)
         node.replace_input_with(6, front.total)
-        node.resize_inputs(11)
+        node.resize_inputs(max(len(node.inputs), 11))
         node.replace_input_with(10, front.bias)
         if front.length:
             join(node, front, fronts, {f"past_key_values.{i}.key": key, f"past_key_values.{i}.value": value})

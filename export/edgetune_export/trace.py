@@ -21,6 +21,7 @@ from edgetune.models.attention import Pass, active
 from edgetune.models.base import Base
 from edgetune.models.forward import positions, read_states, text_vectors
 from edgetune.models.virtual import Virtual
+from edgetune_export.experts import traced_experts
 from edgetune_export.needs import PLAIN, SKIPPED, SUFFIX, Needs
 from edgetune_export.operators import DECODER, ENCODER, DecoderPass, FedCache
 
@@ -147,10 +148,11 @@ def activated(inner: Tensor, kinds: Tensor) -> Tensor:
 
 @contextmanager
 def traced_with(base: Base, name: str) -> Iterator[None]:
-    """The base attends through `name` inside, and through training's attention again after."""
+    """Inside, the base attends through `name` and its experts are operators; after, both are training's again."""
     base.model.set_attn_implementation(name)
     try:
-        yield
+        with traced_experts(base.model):
+            yield
     finally:
         base.model.set_attn_implementation(attention.NAME)
 
