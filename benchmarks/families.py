@@ -23,8 +23,9 @@ from typing import Any
 
 import torch
 import transformers
+from edgetune_export.bundle import export_bundle
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, DynamicCache, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING, CONFIG_MAPPING_NAMES, model_type_to_module_name
 
@@ -35,7 +36,6 @@ from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, base_from
-from edgetune_export.bundle import export_bundle
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny_configs import VOCAB, tiny_config
@@ -125,9 +125,13 @@ def tiny_model(model_type: str) -> tuple[PreTrainedModel, str]:
     config = tiny_config(CONFIG_MAPPING[model_type])
     model = cls.from_config(config) if cls.__name__.startswith("Auto") else cls(config)
     with torch.no_grad():
-        for weight in model.parameters():
+        for name, weight in model.named_parameters():
             if weight.dim() > 1:
                 weight.normal_(0, SPREAD)
+            elif name.endswith("sinks"):
+                weight.normal_(0, 1)
+            else:
+                weight += torch.randn_like(weight) * SPREAD
     return model.float().eval(), task
 
 

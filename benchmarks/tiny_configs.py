@@ -59,7 +59,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "glm_image_text": {"rope_parameters": MULTIMODAL_ROPE},
     "glm_ocr_text": {"rope_parameters": MULTIMODAL_ROPE},
     "t5": {"decoder_start_token_id": 0},
-    "switch_transformers": {"decoder_start_token_id": 0, "num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1},
+    "switch_transformers": {
+        "decoder_start_token_id": 0,
+        "num_sparse_encoder_layers": 1,
+        "num_sparse_decoder_layers": 1,
+    },
     "esm": {"vocab_size": VOCAB, "pad_token_id": 1, "mask_token_id": 4},
     "xmod": {"default_language": "en_XX"},
     "kosmos_2_text_model": {"embed_dim": WIDTH, "layers": 2},

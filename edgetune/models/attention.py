@@ -36,6 +36,7 @@ class Pass:
         uneven: layers have pasts of different lengths, each of which is the end of `[B, P]`.
         skipped: `[B, L]`, how many of the positions that a row may see a layer lacks, the first ones; all pasts are as
             long as the longest then. None: none.
+        muted: attention gives zeros: what is left of a model looks at one token at a time, or keeps a state of its own.
         record: when true, `seen` receives the keys and values that each layer attends to, `biases` what it adds.
     """
 
@@ -43,6 +44,7 @@ class Pass:
     past_visible: Tensor | None = None
     uneven: bool = False
     skipped: Tensor | None = None
+    muted: bool = False
     record: bool = False
     seen: list[KeyValue] = field(default_factory=list)
     biases: list[Tensor | None] = field(default_factory=list)
@@ -113,7 +115,9 @@ def active(state: Pass) -> Iterator[Pass]:
         _active.value = previous
 
 
-def equal_widths(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> tuple[Tensor, Tensor, Tensor, float]:
+def equal_widths(
+    query: Tensor, key: Tensor, value: Tensor, scaling: float | None
+) -> tuple[Tensor, Tensor, Tensor, float]:
     """Zeros behind the narrower of keys and values, where a family makes them unequal (multi-head latent attention), so
     that a cache is of one width; and the scale, which is that of the queries as they came."""
     scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
@@ -125,15 +129,21 @@ def equal_widths(query: Tensor, key: Tensor, value: Tensor, scaling: float | Non
     return query, key, value, scale
 
 
-def with_sink(
-    key: Tensor, value: Tensor, bias: Tensor, sinks: Tensor, rows: Any
-) -> tuple[Tensor, Tensor, Tensor]:
+def with_sink(key: Tensor, value: Tensor, bias: Tensor, sinks: Tensor, rows: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Keys and values `[B, K, S, D]`, a bias `[B, 1 or N, T, S]` and the heads' sinks `[N]` → one more column of each,
     whose score is the sink and whose value is zero: softmax then leaves that share of the weights out."""
     key, value = (torch.nn.functional.pad(x, (0, 0, 0, 1)) for x in (key, value))
     heads = sinks.numel()
     column = sinks.reshape(1, heads, 1, 1).expand(bias.shape[0], heads, rows, 1)
     return key, value, torch.cat([bias.expand(-1, heads, -1, -1), column.to(bias.dtype)], dim=-1)
+
+
+def refuse_own_mask(module: torch.nn.Module, mask: Tensor | None) -> None:
+    """A mask that is not transformers' own may say more than who sees whom, which the exported operators do not take."""
+    if mask is not None and (mask.dtype != torch.bool or mask.shape[1] != 1):
+        raise UnsupportedModelError(
+            f"{type(module).__name__} makes an attention mask of its own, which the exported operators do not take"
+        )
 
 
 def causal_window(module: torch.nn.Module, extra: dict[str, Any]) -> int | None:
@@ -159,10 +169,13 @@ def attention(
     """query `[B, N, T, D]`, key and value `[B, K, T, D]`, mask bool `[B, 1, T, T]` → `[B, T, N, D]`."""
     state, bias, width = current(), extra.get("position_bias"), value.shape[-1]
     query, key, value, scale = equal_widths(query, key, value, scaling)
+    refuse_own_mask(module, attention_mask)
     if state is not None:
         if state.record:
             state.seen.append((key, value))
             state.biases.append(bias)
+        if state.muted:
+            return torch.zeros_like(query[..., :width]).transpose(1, 2), None
         past = state.next_past()
         if past is not None:
             assert attention_mask is not None

@@ -21,9 +21,11 @@ from edgetune.models.probes import (
     ever_writes,
     filling_size,
     hidden,
+    mixes_outside_attention,
     pair_separator,
     probed_layers,
     probed_position_offset,
+    probing_ids,
     routed,
     sees_later_tokens,
 )
@@ -60,6 +62,7 @@ class Base:
         position_offset: what the family adds to positions before it looks them up; None if it takes no positions.
         takes_token_types: whether it embeds token types; GPT-2 takes them too, but looks them up as words.
         separator: id of the token after which a second text begins; None where pairs are not told apart.
+        takes_vectors: whether its forward takes vectors in the place of ids; the output of its table is replaced if not.
         plain_head: whether a decoder's logits are its output head's, with no cap or scale behind it.
         masked: whether it is an encoder with its output head, which fills mask tokens in.
         places: where an encoder–decoder attends, and how it begins; None for the others.
@@ -76,6 +79,7 @@ class Base:
     position_offset: int | None
     takes_token_types: bool
     separator: int | None
+    takes_vectors: bool = True
     plain_head: bool = False
     masked: bool = False
     places: Places | None = None
@@ -205,11 +209,15 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -
     if model.config.is_encoder_decoder:
         return pair_base_from(model, tokenizer, name, purpose)
     model.eval().requires_grad_(False)
-    table: Any = model.get_input_embeddings()
-    ids = torch.arange(4)[None] + table.weight.shape[0] // 2
+    ids = probing_ids(model)
     layers = probed_layers(model, ids)
     parameters = inspect.signature(model.forward).parameters
     kind: Kind = "encoder" if sees_later_tokens(model, ids) or not ever_writes(model) else "decoder"
+    if kind == "decoder" and mixes_outside_attention(model, ids):
+        raise UnsupportedModelError(
+            f"layers of the family {model_type!r} carry a state besides keys and values (a convolution or a recurrence), "
+            "which neither a prefix nor a bundle's cache holds"
+        )
     masked = purpose == WORDS and kind == "encoder"
     base = Base(
         model=model,
@@ -221,6 +229,7 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -
         position_offset=probed_position_offset(model, ids) if "position_ids" in parameters else None,
         takes_token_types="token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 0) > 0,
         separator=pair_separator(model, tokenizer),
+        takes_vectors="inputs_embeds" in parameters,
         plain_head=kind == "decoder" and ends_in_its_head(model, ids),
         masked=masked,
     )
@@ -244,8 +253,7 @@ def pair_base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: s
         )
     model.eval().requires_grad_(False)
     routed(model)
-    table: Any = model.get_input_embeddings()
-    ids = torch.arange(4)[None] + table.weight.shape[0] // 2
+    ids = probing_ids(model)
     places = probed_places(model, ids, name)
     return Base(
         model=model,
@@ -253,7 +261,7 @@ def pair_base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: s
         name=name,
         kind="encoder-decoder",
         layers=places.decoder,
-        hidden_size=table.weight.shape[1],
+        hidden_size=model.get_input_embeddings().weight.shape[1],  # type: ignore[union-attr,arg-type]
         position_offset=None,
         takes_token_types=False,
         separator=None,

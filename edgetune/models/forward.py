@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +67,21 @@ def text_vectors(base: Base, input_ids: Tensor, virtual: Virtual) -> Tensor:
     return with_suffix_vectors(base.embeddings, input_ids, virtual.suffix, base.vocab_size)
 
 
+@contextmanager
+def given_vectors(base: Base, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The inputs as the base takes them: where it takes ids alone, its table gives the vectors for any ids."""
+    if base.takes_vectors or "inputs_embeds" not in inputs:
+        yield inputs
+        return
+    vectors = inputs["inputs_embeds"]
+    others = {name: x for name, x in inputs.items() if name != "inputs_embeds"}
+    hook = base.embeddings.register_forward_hook(lambda *_: vectors)
+    try:
+        yield {"input_ids": torch.zeros(vectors.shape[:2], dtype=torch.int64, device=vectors.device), **others}
+    finally:
+        hook.remove()
+
+
 def run(
     base: Base,
     input_ids: Tensor,
@@ -88,7 +105,8 @@ def run(
     extra = {"use_cache": False} if base.kind == "decoder" else {}
     with active(state):
         model = base.model.base_model if headless else base.model
-        return model(**text_inputs(base, input_ids, mask, virtual), **extra)
+        with given_vectors(base, text_inputs(base, input_ids, mask, virtual)) as inputs:
+            return model(**inputs, **extra)
 
 
 def read_states(

@@ -82,6 +82,34 @@ def sees_later_tokens(model: PreTrainedModel, ids: Tensor) -> bool:
     return not torch.allclose(hidden(model, ids)[:, 0], hidden(model, changed)[:, 0], atol=1e-6)
 
 
+def mixes_outside_attention(model: PreTrainedModel, ids: Tensor) -> bool:
+    """With attention muted, whether anything of the last token still depends on the first: convolutions, recurrence."""
+    found = []
+    for tokens in (ids, torch.cat([ids[:, :1] + 1, ids[:, 1:]], dim=1)):
+        state = attention.Pass(record=True, muted=True)
+        with attention.active(state):
+            last = hidden(model, tokens)[:, -1]
+        found.append([last, *(x[:, :, -1] for layer in state.seen for x in layer)])
+    return not all(torch.allclose(x, y, atol=1e-6) for x, y in zip(*found))
+
+
+def probing_ids(model: PreTrainedModel) -> Tensor:
+    """Four tokens from the middle of the vocabulary, `[1, 4]`.
+
+    Raises:
+        UnsupportedModelError: there is no one table of the tokens' vectors.
+    """
+    try:
+        table: Any = model.get_input_embeddings()
+    except NotImplementedError:
+        table = None
+    if not isinstance(getattr(table, "weight", None), Tensor):
+        raise UnsupportedModelError(
+            f"the family {model.config.model_type!r} has no one table of its tokens' vectors, which a prompt could join"
+        )
+    return torch.arange(4)[None] + table.weight.shape[0] // 2
+
+
 def probed_position_offset(model: PreTrainedModel, ids: Tensor) -> int:
     """The first position that gives what the family computes when it is given none: 0, or 2 for RoBERTa."""
     expected, counted = hidden(model, ids), torch.arange(ids.shape[1])[None]

@@ -62,7 +62,9 @@ def gate_of(experts: Any) -> Gate | None:
         found, tried = experts.act_fn(z), [Gate("relu"), Gate("silu")]
     else:
         found = experts._apply_gate(z)
-        alphas, limits = ({getattr(experts, f"{x}{name}", None) for x in ("", "swiglu_")} for name in ("alpha", "limit"))
+        alphas, limits = (
+            {getattr(experts, f"{x}{name}", None) for x in ("", "swiglu_")} for name in ("alpha", "limit")
+        )
         each = product({1.0, *alphas - {None}}, (0.0, 1.0), {None, *limits}, (False, True))
         tried = [Gate("swiglu", *settings) for settings in each]
     return next((x for x in tried if torch.allclose(x(z), found, atol=1e-5)), None)

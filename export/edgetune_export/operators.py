@@ -12,7 +12,16 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from edgetune.errors import UnsupportedModelError
-from edgetune.models.attention import KeyValue, Pass, causal_window, current, equal_widths, explicit_mask, repeated, with_sink
+from edgetune.models.attention import (
+    KeyValue,
+    Pass,
+    causal_window,
+    current,
+    equal_widths,
+    explicit_mask,
+    repeated,
+    with_sink,
+)
 
 ENCODER, DECODER = "edgetune_trace_encoder", "edgetune_trace_decoder"
 BLOCKED = -1e9
@@ -77,18 +86,10 @@ def flat(x: Tensor) -> Tensor:
     return x.transpose(1, 2).reshape(b, t, n * d)
 
 
-def refuse_own_mask(module: torch.nn.Module, mask: Tensor | None) -> None:
-    """Masks are left to the operators; one that a model makes by itself would silently not be applied."""
-    if mask is not None:
-        raise UnsupportedModelError(
-            f"{type(module).__name__} makes an attention mask of its own, which the exported operator does not take"
-        )
-
-
 def group_query(
     inputs: list[Tensor | None], attributes: dict[str, Any], past: KeyValue, sinks: Tensor | None, shape: Sequence[Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One com.microsoft::GroupQueryAttention; `shape` is that of query `[B, N, T, D]`, `inputs` begin with those flat."""
+    """One com.microsoft::GroupQueryAttention; `shape` is that of the query, `[B, N, T, D]`."""
     (b, n, t, d), k = shape, past[0].shape[1]
     if sinks is not None:
         inputs = [*inputs, *[None] * (HEAD_SINK - len(inputs)), sinks]
@@ -105,7 +106,10 @@ def group_query_attention(
     scaling: float | None = None, dropout: float = 0.0, **extra: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """query `[B, N, T, D]`, key and value `[B, K, T, D]` → `[B, T, N, D]` as one com.microsoft::GroupQueryAttention."""
-    refuse_own_mask(module, attention_mask)
+    if attention_mask is not None:
+        raise UnsupportedModelError(
+            f"{type(module).__name__} makes an attention mask of its own, which the exported operators do not take"
+        )
     if extra.get("position_bias") is not None:
         raise UnsupportedModelError(f"{type(module).__name__} is a decoder with a relative position bias")
     state, size = current(), value.shape[-1]
@@ -164,9 +168,7 @@ def multi_head_attention(
     return out.reshape(b, t, n, d)[..., :size], None
 
 
-def capped_attention(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float, softcap: float
-) -> Tensor:
+def capped_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float, softcap: float) -> Tensor:
     """query `[B, N, T, D]` → `[B, T, N, D]` in plain operators: MultiHeadAttention knows no soft cap."""
     scores = softcap * torch.tanh(query @ key.transpose(2, 3) * (scale / softcap)) + bias
     return (scores.softmax(-1) @ value).transpose(1, 2)

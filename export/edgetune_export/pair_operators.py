@@ -127,7 +127,8 @@ def cross_attention(
     b, n, t, d = query.shape
     key, value = repeated(key, n), repeated(value, n)
     if softcap:
-        return capped_attention(query, key, value, additive(state, state.cross_mask[:, None, None].bool(), t), scale, softcap)
+        visible = state.cross_mask[:, None, None].bool()
+        return capped_attention(query, key, value, additive(state, visible, t), scale, softcap)
     inputs = [flat(query), key, value, None, state.cross_mask]
     out = torch.onnx.ops.symbolic(
         "com.microsoft::MultiHeadAttention", inputs, {"num_heads": n, "scale": scale},

@@ -19,7 +19,7 @@ from edgetune.methods.head import ACTIVATIONS, first_seen, pooled
 from edgetune.models import attention
 from edgetune.models.attention import Pass, active
 from edgetune.models.base import Base
-from edgetune.models.forward import positions, read_states, text_vectors
+from edgetune.models.forward import given_vectors, positions, read_states, text_vectors
 from edgetune.models.virtual import Virtual
 from edgetune_export.experts import traced_experts
 from edgetune_export.needs import PLAIN, SKIPPED, SUFFIX, Needs
@@ -72,7 +72,7 @@ class DecoderGraph(torch.nn.Module):
 
         hook = self.base.output_head.register_forward_pre_hook(select)
         try:
-            with active(state):
+            with active(state), given_vectors(self.base, inputs) as inputs:
                 cache = FedCache(len(self.base.layers), past[0].shape[2])
                 logits = self.model(**inputs, past_key_values=cache, use_cache=True).logits
         finally:
