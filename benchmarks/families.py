@@ -1,7 +1,7 @@
-"""Every family of transformers whose attention can be replaced, tried: a two-layer random model is exported with a prompt
-and a prefix, verified, and compared with transformers' own attention.
+"""Every family of transformers whose attention can be replaced, tried on a two-layer random model: exported with a
+prompt and a prefix, verified, and compared with transformers' own attention.
 
-    python benchmarks/families.py                            # a line a family to families.jsonl; takes up where it stopped
+    python benchmarks/families.py                            # a line a family in families.jsonl; goes on where it ended
     python benchmarks/families.py --only llama gpt_oss       # these again
     python benchmarks/families.py --write docs/families.md   # the table of what is in families.jsonl
 """
@@ -36,6 +36,7 @@ from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
 from edgetune.models.base import Base, base_from
+from edgetune.models.probes import backbone
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny_configs import VOCAB, tiny_config
@@ -45,8 +46,9 @@ SPREAD = 0.15
 
 TOLERANCE = 1e-4
 PREFIX, PROMPT, CLASSES = 4, 3, 3
+PAIR_CLASS = "ForConditionalGeneration"
 INTERFACE = "ALL_ATTENTION_FUNCTIONS"
-OTHER_INPUTS = ("vision", "audio", "image", "video", "speech", "codec", "qformer", "vq")
+OTHER_INPUTS = ("vision", "audio", "image", "video", "speech", "codec", "qformer", "vq", "protein")
 
 
 def modeling_of(model_type: str) -> list[Any]:
@@ -87,7 +89,12 @@ def model_class(model_type: str) -> tuple[type, str] | None:
     if causal and model_type not in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         return AutoModelForCausalLM, "generate"
     classes = classes_of(model_type)
-    for suffix, task in (("ForCausalLM", "generate"), ("Model", "classify"), ("Transformer", "classify")):
+    pair = getattr(CONFIG_MAPPING[model_type], "is_encoder_decoder", False) is True
+    for suffix, task in (
+        (PAIR_CLASS if pair else "ForCausalLM", "generate"),
+        ("Model", "classify"),
+        ("Transformer", "classify"),
+    ):
         named = [x for x in classes if x.__name__.endswith(suffix) and not x.__name__.endswith("PreTrainedModel")]
         if named:
             return min(named, key=lambda x: len(x.__name__)), task
@@ -99,9 +106,9 @@ def families() -> list[str]:
     found = []
     for model_type in CONFIG_MAPPING_NAMES:
         try:
-            if uses_interface(model_type) and not reads_more_than_text(CONFIG_MAPPING[model_type]):
-                if model_class(model_type) is not None:
-                    found.append(model_type)
+            reads_text = uses_interface(model_type) and not reads_more_than_text(CONFIG_MAPPING[model_type])
+            if reads_text and model_class(model_type) is not None:
+                found.append(model_type)
         except (ImportError, AttributeError, KeyError):
             continue
     return sorted(found)
@@ -142,7 +149,7 @@ def tiny_base(model_type: str) -> Base:
     except UnsupportedModelError as error:
         if "is an encoder;" not in str(error):
             raise
-    return base_from(model.base_model, tokenizer(), f"tiny {model_type}", "classify")
+    return base_from(backbone(model), tokenizer(), f"tiny {model_type}", "classify")
 
 
 def adapters_of(base: Base) -> dict[str, Adapter]:
@@ -170,7 +177,7 @@ def adapters_of(base: Base) -> dict[str, Adapter]:
 @torch.no_grad()
 def eager_difference(base: Base) -> float:
     """Of the bare base: our attention against transformers' own, relative to the largest output."""
-    ids = torch.arange(4, 27)[None]
+    ids = torch.arange(4, 4 + min(23, base.max_positions or 23))[None]
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if base.kind == "encoder-decoder":
         inputs["decoder_input_ids"] = ids[:, 3:20]

@@ -13,7 +13,7 @@ VOCAB = 128
 WIDTH, HEADS, GROUPS, HEAD_SIZE, INNER, EXPERTS, POSITIONS = 64, 4, 2, 16, 96, 4, 160
 WINDOW, CHUNK, LOW_RANK = 6, 8, 32
 
-LAYERS = r"num_hidden_layers|n_layers?|num_layers|(encoder|decoder)_layers|num_(en|de)coder_layers"
+LAYERS = r"num_hidden_layers|n_layers?|num_layers|(encoder|decoder)_layers|layers|num_(en|de)coder_layers"
 
 RULES: tuple[tuple[str, Any], ...] = (
     (r"(text_)?vocab_size(_per_layer_input)?|vocab_size_or_config_json_file", VOCAB),
@@ -22,10 +22,13 @@ RULES: tuple[tuple[str, Any], ...] = (
     (r"embedding_size", WIDTH // 2),
     (LAYERS, 2),
     (r"(encoder_|decoder_)?(num_)?attention_heads|num_heads|n_heads?|(encoder|decoder)_num_attention_heads", HEADS),
-    (r"num_key_value_heads|num_kv_heads|n_kv_heads|multi_query_group_num", GROUPS),
+    (r"num_(global_)?key_value_heads|num_kv_heads|n_kv_heads|multi_query_group_num", GROUPS),
     (r"head_dim|d_kv|attention_head_dim|global_head_dim|kv_channels|swa_head_dim|swa_v_head_dim", HEAD_SIZE),
-    (r"((encoder|decoder)_)?(ffn|intermediate|mlp|feed_forward|ffn_hidden|inner)_?(dim|size)|n_inner|d_ff|dff|hidden_dim|intermediate_size_mlp|expert_ffn_size|\w*shared\w*_(intermediate|ffn)\w*_size|\w*(moe|expert|dense)\w*_(intermediate|ffn)\w*_size|block_ff_dim", INNER),
-    (r"(max|n)_(target_|source_|position_)?(positions|position_embeddings)|max_seq_len(gth)?|n_ctx|seq_length|initial_context_length|original_max_position_embeddings", POSITIONS),
+    (r"((encoder|decoder)_)?(ffn|intermediate|mlp|feed_forward|ffn_hidden|inner)_?(dim|size)|n_inner|d_?ff", INNER),
+    (r"hidden_dim|intermediate_size_mlp|expert_ffn_size|block_ff_dim|ffn_hidden_size", INNER),
+    (r"\w*(shared|moe|expert|dense)\w*_(intermediate|ffn)\w*_size", INNER),
+    (r"(max|n)_(target_|source_|position_)?(positions|position_embeddings)|max_seq_len(gth)?|n_ctx", POSITIONS),
+    (r"seq_length|initial_context_length|original_max_position_embeddings", POSITIONS),
     (r"(n_routed|num_local|num|moe_num|n)_experts|num_local_experts", EXPERTS),
     (r"(num_)?experts_per_(tok|token)|moe_top_?k|moe_k|num_experts_per_tok|top_k_experts", 2),
     (r"n_group|topk_group", 1),
@@ -52,23 +55,37 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2_vl_text": {"rope_parameters": MULTIMODAL_ROPE},
     "qwen2_5_vl_text": {"rope_parameters": MULTIMODAL_ROPE},
     "qwen2_5_omni_text": {"rope_parameters": MULTIMODAL_ROPE},
-    "qwen2_5_omni_talker": {"rope_parameters": MULTIMODAL_ROPE},
+    "qwen2_5_omni_talker": {"rope_parameters": MULTIMODAL_ROPE, "embedding_size": WIDTH},
     "paddleocr_vl_text": {"rope_parameters": MULTIMODAL_ROPE},
     "glm4v_text": {"rope_parameters": MULTIMODAL_ROPE},
     "glm4v_moe_text": {"rope_parameters": HALF_ROPE},
     "glm_image_text": {"rope_parameters": MULTIMODAL_ROPE},
     "glm_ocr_text": {"rope_parameters": MULTIMODAL_ROPE},
+    "hunyuan_vl_text": {"rope_parameters": MULTIMODAL_ROPE},
+    "cohere_compass_text": {"rope_parameters": {"full_attention": MULTIMODAL_ROPE}},
     "t5": {"decoder_start_token_id": 0},
     "switch_transformers": {
-        "decoder_start_token_id": 0,
-        "num_sparse_encoder_layers": 1,
-        "num_sparse_decoder_layers": 1,
-    },
+        "decoder_start_token_id": 0, "num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1},
+    "nllb-moe": {"encoder_sparse_step": 2, "decoder_sparse_step": 2},
     "esm": {"vocab_size": VOCAB, "pad_token_id": 1, "mask_token_id": 4},
     "xmod": {"default_language": "en_XX"},
     "kosmos_2_text_model": {"embed_dim": WIDTH, "layers": 2},
     "kosmos_2_5_text_model": {"embed_dim": WIDTH, "layers": 2},
-}
+    "bamba": {"attn_layer_indices": [1]},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "recurrent_gemma": {"num_hidden_layers": 3},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "gemma3n_text": {"num_kv_shared_layers": 0, "activation_sparsity_pattern": [0.0, 0.0]},
+    "diffusion_gemma_text": {"num_experts": EXPERTS, "top_k_experts": 2, "moe_intermediate_size": INNER},
+    "deepseek_ocr2_text": {"mlp_layer_types": ["dense", "sparse"]},
+    "ernie4_5_vl_moe_text": {"moe_intermediate_size": [INNER, INNER], "rope_parameters": MULTIMODAL_ROPE},
+    "longcat_flash": {"head_dim": HEAD_SIZE // 2, "moe_topk": 2, "zero_expert_num": 2},
+    "mistral4": {"rope_parameters": None},
+    "mllama_text_model": {"cross_attention_layers": []},
+    "dbrx": {"attn_config": {"kv_n_heads": GROUPS}, "ffn_config": {"ffn_hidden_size": INNER, "moe_top_k": 2}},
+}  # fmt: skip
 """What the rules get wrong."""
 
 

@@ -21,6 +21,9 @@ from edgetune.errors import UnsupportedModelError
 
 NAME = "edgetune"
 
+BARELY = -1e3
+"""What a model adds to a score to block it is below this."""
+
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values of one layer, each `[B or 1, K, P, D]`."""
 
@@ -138,12 +141,21 @@ def with_sink(key: Tensor, value: Tensor, bias: Tensor, sinks: Tensor, rows: Any
     return key, value, torch.cat([bias.expand(-1, heads, -1, -1), column.to(bias.dtype)], dim=-1)
 
 
-def refuse_own_mask(module: torch.nn.Module, mask: Tensor | None) -> None:
-    """A mask that is not transformers' own may say more than who sees whom, which the exported operators do not take."""
-    if mask is not None and (mask.dtype != torch.bool or mask.shape[1] != 1):
+def seen_by(module: torch.nn.Module, mask: Tensor | None, rows: Any) -> Tensor | None:
+    """Who sees whom, bool `[B, 1, T, S]`, of transformers' own mask, or of one that a model makes of 0 for what is seen
+    and a large negative number for the rest.
+
+    Raises:
+        UnsupportedModelError: the mask says more than that; the exported operators do not take it.
+    """
+    if mask is None or (mask.dtype == torch.bool and mask.shape[1] == 1):
+        return mask
+    plain = mask.dtype != torch.bool and mask.shape[1] == 1
+    if not plain or (not torch.compiler.is_exporting() and bool(((mask != 0) & (mask > BARELY)).any())):
         raise UnsupportedModelError(
             f"{type(module).__name__} makes an attention mask of its own, which the exported operators do not take"
         )
+    return (mask > BARELY).expand(-1, -1, rows, -1)
 
 
 def causal_window(module: torch.nn.Module, extra: dict[str, Any]) -> int | None:
@@ -153,7 +165,11 @@ def causal_window(module: torch.nn.Module, extra: dict[str, Any]) -> int | None:
 
 def repeated(x: Tensor, heads: int) -> Tensor:
     """`[B, K, T, D]` → `[B, N, T, D]`, each key/value head serving its group of query heads."""
-    return x if x.shape[1] == heads else x.repeat_interleave(heads // x.shape[1], dim=1)
+    if x.shape[1] == heads:
+        return x
+    if torch.compiler.is_exporting():  # one Gather: a Reshape would take the 0 of an empty past for another dimension
+        return x.index_select(1, torch.arange(heads, device=x.device) // (heads // x.shape[1]))
+    return x.repeat_interleave(heads // x.shape[1], dim=1)
 
 
 def attention(
@@ -169,7 +185,7 @@ def attention(
     """query `[B, N, T, D]`, key and value `[B, K, T, D]`, mask bool `[B, 1, T, T]` → `[B, T, N, D]`."""
     state, bias, width = current(), extra.get("position_bias"), value.shape[-1]
     query, key, value, scale = equal_widths(query, key, value, scaling)
-    refuse_own_mask(module, attention_mask)
+    attention_mask = seen_by(module, attention_mask, query.shape[2])
     if state is not None:
         if state.record:
             state.seen.append((key, value))

@@ -20,6 +20,7 @@ from edgetune.models.probes import (
     ends_in_its_head,
     ever_writes,
     filling_size,
+    has_indexer,
     hidden,
     mixes_outside_attention,
     pair_separator,
@@ -28,6 +29,7 @@ from edgetune.models.probes import (
     probing_ids,
     routed,
     sees_later_tokens,
+    takes_vectors,
 )
 
 Kind = Literal["encoder", "decoder", "encoder-decoder"]
@@ -62,7 +64,7 @@ class Base:
         position_offset: what the family adds to positions before it looks them up; None if it takes no positions.
         takes_token_types: whether it embeds token types; GPT-2 takes them too, but looks them up as words.
         separator: id of the token after which a second text begins; None where pairs are not told apart.
-        takes_vectors: whether its forward takes vectors in the place of ids; the output of its table is replaced if not.
+        takes_vectors: whether vectors in the place of ids give the same; if not, the output of its table is replaced.
         plain_head: whether a decoder's logits are its output head's, with no cap or scale behind it.
         masked: whether it is an encoder with its output head, which fills mask tokens in.
         places: where an encoder–decoder attends, and how it begins; None for the others.
@@ -215,8 +217,13 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -
     kind: Kind = "encoder" if sees_later_tokens(model, ids) or not ever_writes(model) else "decoder"
     if kind == "decoder" and mixes_outside_attention(model, ids):
         raise UnsupportedModelError(
-            f"layers of the family {model_type!r} carry a state besides keys and values (a convolution or a recurrence), "
-            "which neither a prefix nor a bundle's cache holds"
+            f"layers of the family {model_type!r} keep a state besides keys and values, a convolution's or a "
+            "recurrence's, which neither a prefix nor a bundle's cache holds"
+        )
+    if has_indexer(model):
+        raise UnsupportedModelError(
+            f"in the family {model_type!r} an indexer chooses which tokens each one sees, which the exported operators "
+            "do not do"
         )
     masked = purpose == WORDS and kind == "encoder"
     base = Base(
@@ -229,7 +236,7 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -
         position_offset=probed_position_offset(model, ids) if "position_ids" in parameters else None,
         takes_token_types="token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 0) > 0,
         separator=pair_separator(model, tokenizer),
-        takes_vectors="inputs_embeds" in parameters,
+        takes_vectors=takes_vectors(model, ids),
         plain_head=kind == "decoder" and ends_in_its_head(model, ids),
         masked=masked,
     )

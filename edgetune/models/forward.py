@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from edgetune.models.attention import Pass, active
 from edgetune.models.cross_entropy import frozen_head_loss
+from edgetune.models.probes import backbone
 from edgetune.models.suffix import with_suffix_vectors
 from edgetune.models.virtual import NOTHING, Virtual
 
@@ -68,16 +69,19 @@ def text_vectors(base: Base, input_ids: Tensor, virtual: Virtual) -> Tensor:
 
 
 @contextmanager
-def given_vectors(base: Base, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The inputs as the base takes them: where it takes ids alone, its table gives the vectors for any ids."""
+def given_vectors(base: Base, inputs: dict[str, Any], input_ids: Tensor) -> Iterator[dict[str, Any]]:
+    """The inputs as the base takes them. One that does not do with vectors what it does with ids is given the text's
+    ids, behind zeros for a prompt's, while its table gives the vectors."""
     if base.takes_vectors or "inputs_embeds" not in inputs:
         yield inputs
         return
     vectors = inputs["inputs_embeds"]
     others = {name: x for name, x in inputs.items() if name != "inputs_embeds"}
+    ids = torch.where(input_ids < base.vocab_size, input_ids, 0)
+    ids = torch.nn.functional.pad(ids, (vectors.shape[1] - ids.shape[1], 0))
     hook = base.embeddings.register_forward_hook(lambda *_: vectors)
     try:
-        yield {"input_ids": torch.zeros(vectors.shape[:2], dtype=torch.int64, device=vectors.device), **others}
+        yield {"input_ids": ids, **others}
     finally:
         hook.remove()
 
@@ -104,8 +108,8 @@ def run(
         state.uneven = virtual.is_uneven
     extra = {"use_cache": False} if base.kind == "decoder" else {}
     with active(state):
-        model = base.model.base_model if headless else base.model
-        with given_vectors(base, text_inputs(base, input_ids, mask, virtual)) as inputs:
+        model = backbone(base.model) if headless else base.model
+        with given_vectors(base, text_inputs(base, input_ids, mask, virtual), input_ids) as inputs:
             return model(**inputs, **extra)
 
 

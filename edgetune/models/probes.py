@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -36,7 +37,34 @@ def probed_layers(model: PreTrainedModel, ids: Tensor) -> tuple[LayerShape, ...]
 
 def hidden(model: PreTrainedModel, ids: Tensor, **inputs: Tensor) -> Tensor:
     """The backbone's last layer, `[B, T, H]`."""
-    return model.base_model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)[0]
+    return backbone(model)(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)[0]
+
+
+def backbone(model: PreTrainedModel) -> PreTrainedModel:
+    """The model without its head. Where `base_model` does not find it, it is the one model inside."""
+    if model.base_model is not model or model.get_output_embeddings() is None:
+        return model.base_model
+    inner = [x for x in model.children() if isinstance(x, PreTrainedModel)]
+    return inner[0] if len(inner) == 1 else model
+
+
+def takes_vectors(model: PreTrainedModel, ids: Tensor) -> bool:
+    """Whether vectors of the table in the place of ids give the same: not where more than one table reads the ids
+    (Gemma 3n), where vectors go unscaled (ESM), or where there is no such input (CLIP)."""
+    if "inputs_embeds" not in inspect.signature(model.forward).parameters:
+        return False
+    table: Any = model.get_input_embeddings()
+    mask, vectors = torch.ones_like(ids), table(ids)
+    try:
+        backbone(model)(inputs_embeds=vectors + 1, attention_mask=mask)  # Gemma 4 looks for its token
+    except RuntimeError:
+        return False
+    return torch.allclose(backbone(model)(inputs_embeds=vectors, attention_mask=mask)[0], hidden(model, ids), atol=1e-5)
+
+
+def has_indexer(model: PreTrainedModel) -> bool:
+    """Sparse attention (DeepSeek 3.2): a small network chooses for each token which others it sees."""
+    return any(type(x).__name__.endswith("Indexer") for x in model.modules())
 
 
 def filling_size(model: PreTrainedModel, ids: Tensor, name: str) -> int:
@@ -83,9 +111,9 @@ def sees_later_tokens(model: PreTrainedModel, ids: Tensor) -> bool:
 
 
 def mixes_outside_attention(model: PreTrainedModel, ids: Tensor) -> bool:
-    """With attention muted, whether anything of the last token still depends on the first: convolutions, recurrence."""
+    """With attention muted, whether anything of the last token still depends on the one before it."""
     found = []
-    for tokens in (ids, torch.cat([ids[:, :1] + 1, ids[:, 1:]], dim=1)):
+    for tokens in (ids, torch.cat([ids[:, :-2], ids[:, -2:-1] + 1, ids[:, -1:]], dim=1)):
         state = attention.Pass(record=True, muted=True)
         with attention.active(state):
             last = hidden(model, tokens)[:, -1]

@@ -20,6 +20,7 @@ from edgetune.models.attention import (
     equal_widths,
     explicit_mask,
     repeated,
+    seen_by,
     with_sink,
 )
 
@@ -56,6 +57,7 @@ class FedCache:
     """Stands in for transformers' cache: the operator joins past and present, so the model sees its own step alone."""
 
     is_compileable = False
+    is_initialized = False
     layers: tuple[()] = ()
 
     def __init__(self, layers: int, length: Any) -> None:
@@ -137,8 +139,9 @@ def multi_head_attention(
     The present outputs are declared though nobody reads them: without them the operator ignores its past.
     """
     state, size = current(), value.shape[-1]
-    assert state is not None and attention_mask is not None
     query, key, value, scale = equal_widths(query, key, value, scaling)
+    attention_mask = seen_by(module, attention_mask, query.shape[2])
+    assert state is not None and attention_mask is not None
     past = state.next_past()
     (b, n, t, d), length = query.shape, 0 if past is None else past[0].shape[2]
     visible = attention_mask if past is None else state.widened(attention_mask, length, causal_window(module, extra))

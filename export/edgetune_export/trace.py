@@ -72,7 +72,7 @@ class DecoderGraph(torch.nn.Module):
 
         hook = self.base.output_head.register_forward_pre_hook(select)
         try:
-            with active(state), given_vectors(self.base, inputs) as inputs:
+            with active(state), given_vectors(self.base, inputs, input_ids) as inputs:
                 cache = FedCache(len(self.base.layers), past[0].shape[2])
                 logits = self.model(**inputs, past_key_values=cache, use_cache=True).logits
         finally:
