@@ -35,10 +35,13 @@ from edgetune.methods.head import LinearHead
 from edgetune.methods.prefix import Prefix
 from edgetune.methods.prompt import Prompt
 from edgetune.methods.tuned import Tuned
+from edgetune.models.attention import NAME as OURS
 from edgetune.models.base import Base, base_from
+from edgetune.models.outside import OUTSIDE
 from edgetune.models.probes import backbone
 
 sys.path.insert(0, str(Path(__file__).parent))
+from family_table import table
 from tiny_configs import VOCAB, tiny_config
 
 SPREAD = 0.15
@@ -71,9 +74,11 @@ def classes_of(model_type: str) -> list[type[PreTrainedModel]]:
 
 
 def uses_interface(model_type: str) -> bool:
+    """Its attention goes through transformers' interface, or is brought there."""
     name = model_type_to_module_name(model_type)
     folder = Path(transformers.__file__).parent / "models" / name
-    return any(INTERFACE in x.read_text("utf-8") for x in folder.glob("modeling_*.py"))
+    marks = [INTERFACE, *(f"class {name}(" for name in OUTSIDE)]
+    return any(mark in x.read_text("utf-8") for x in folder.glob("modeling_*.py") for mark in marks)
 
 
 def reads_more_than_text(config: type) -> bool:
@@ -142,14 +147,14 @@ def tiny_model(model_type: str) -> tuple[PreTrainedModel, str]:
     return model.float().eval(), task
 
 
-def tiny_base(model_type: str) -> Base:
-    model, task = tiny_model(model_type)
+def tiny_base(model: PreTrainedModel, task: str) -> Base:
+    name = f"tiny {model.config.model_type}"
     try:
-        return base_from(model, tokenizer(), f"tiny {model_type}", task)
+        return base_from(model, tokenizer(), name, task)
     except UnsupportedModelError as error:
         if "is an encoder;" not in str(error):
             raise
-    return base_from(backbone(model), tokenizer(), f"tiny {model_type}", "classify")
+    return base_from(backbone(model), tokenizer(), name, "classify")
 
 
 def adapters_of(base: Base) -> dict[str, Adapter]:
@@ -175,32 +180,32 @@ def adapters_of(base: Base) -> dict[str, Adapter]:
 
 
 @torch.no_grad()
-def eager_difference(base: Base) -> float:
-    """Of the bare base: our attention against transformers' own, relative to the largest output."""
-    ids = torch.arange(4, 4 + min(23, base.max_positions or 23))[None]
+def output(model: PreTrainedModel, attention: str | None = None) -> torch.Tensor:
+    """Logits or states of a text of 23 tokens, or as many as the model has positions."""
+    if attention is not None:
+        model.set_attn_implementation(attention)
+    longest = getattr(model.config, "max_position_embeddings", None)
+    ids = torch.arange(4, 4 + min(23, longest if isinstance(longest, int) and longest > 0 else 23))[None]
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    if base.kind == "encoder-decoder":
+    if model.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = ids[:, 3:20]
-    ours = base.model(**inputs)[0]
-    previous = base.model.config._attn_implementation
-    base.model.set_attn_implementation("eager")
-    try:
-        theirs = base.model(**inputs)[0]
-    finally:
-        base.model.set_attn_implementation(previous)
-    return float((ours - theirs).abs().max() / max(1.0, float(theirs.abs().max())))
+    return model(**inputs)[0]
 
 
 def tried(model_type: str) -> dict[str, Any]:
     """One line of the results."""
     found: dict[str, Any] = {"model_type": model_type, "transformers": transformers.__version__}
     try:
-        base = tiny_base(model_type)
-    except UnsupportedModelError as error:
-        return {**found, "status": "refused", "message": str(error)}
-    found["kind"] = base.kind
+        model, task = tiny_model(model_type)
+        expected = output(model, "eager")
+    except Exception as error:  # whatever a family's own code raises
+        return {**found, "status": "not made", "message": first_line(error)}
     try:
-        eager = eager_difference(base)
+        base = tiny_base(model, task)
+        found["kind"] = base.kind
+        own = expected if base.model is model else output(base.model, "eager")
+        base.model.set_attn_implementation(OURS)
+        eager = float((output(base.model) - own).abs().max() / max(1.0, float(own.abs().max())))
         found["eager"] = eager
         if not eager <= TOLERANCE:
             raise VerificationError(f"our attention and transformers' own differ by {eager:.1e}")
@@ -209,23 +214,22 @@ def tried(model_type: str) -> dict[str, Any]:
     except UnsupportedModelError as error:
         refused = "could not be traced" not in str(error)
         return {**found, "status": "refused" if refused else "fails", "message": str(error)}
+    except Exception as error:  # what is found here is an issue of ours
+        return {**found, "status": "fails", "message": first_line(error)}
     for name in ("prompt", "prefix"):
         found[name] = max(x.difference / x.scale for x in checks if x.what.startswith(name))
     return {**found, "status": "works"}
+
+
+def first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
 
 
 def in_child(model_type: str, pipe: Any) -> None:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     start = time.perf_counter()
-    try:
-        line = tried(model_type)
-    except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        line = {"model_type": model_type, "status": "fails", "message": f"{type(error).__name__}: {first}"}
-        import traceback
-
-        line["trace"] = traceback.format_exc()[-3000:]
+    line = tried(model_type)
     pipe.send({**line, "seconds": round(time.perf_counter() - start, 1)})
 
 
@@ -247,25 +251,29 @@ def isolated(model_type: str, limit_s: float) -> dict[str, Any]:
         child.join()
 
 
+def latest(results: Path) -> dict[str, dict[str, Any]]:
+    """By family, the last line."""
+    lines = results.read_text("utf-8").splitlines() if results.exists() else []
+    return {line["model_type"]: line for line in map(json.loads, lines)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("families.jsonl"), help="a line a family")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="try these again")
-    parser.add_argument("--limit", type=float, default=90, help="seconds for one family")
-    parser.add_argument("--list", action="store_true", help="print the families and end")
+    parser.add_argument("--limit", type=float, default=240, help="seconds for one family")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table of what is in the results, and end")
     options = parser.parse_args()
-    if options.list:
-        print(*families(), sep="\n")
+    if options.write:
+        options.write.write_text(table(list(latest(options.results).values())), encoding="utf-8")
         return
-    done = set()
+    done = latest(options.results)
     tried("llama")  # so that no child imports torch's exporter anew
-    if options.results.exists():
-        done = {json.loads(line)["model_type"] for line in options.results.read_text("utf-8").splitlines()}
     for model_type in options.only or [x for x in families() if x not in done]:
         line = isolated(model_type, options.limit)
         with options.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        print({k: v for k, v in line.items() if k != "trace"}, flush=True)
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

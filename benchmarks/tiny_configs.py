@@ -84,6 +84,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "longcat_flash": {"head_dim": HEAD_SIZE // 2, "moe_topk": 2, "zero_expert_num": 2},
     "mistral4": {"rope_parameters": None},
     "mllama_text_model": {"cross_attention_layers": []},
+    "gptj": {"rotary_dim": HEAD_SIZE // 2},
+    "codegen": {"rotary_dim": HEAD_SIZE // 2},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8,
+                   "norm_rel_ebd": "layer_norm", "share_att_key": True, "type_vocab_size": 0},
     "dbrx": {"attn_config": {"kv_n_heads": GROUPS}, "ffn_config": {"ffn_hidden_size": INNER, "moe_top_k": 2}},
 }  # fmt: skip
 """What the rules get wrong."""

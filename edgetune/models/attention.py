@@ -201,6 +201,10 @@ def attention(
     if bias is not None:
         assert attention_mask is not None
         attention_mask = (state or Pass()).biased(attention_mask, bias, -torch.inf)
+    if (slopes := extra.get("slopes")) is not None:
+        assert attention_mask is not None
+        counted = torch.cumsum(attention_mask[:, :, -1:], dim=-1)
+        attention_mask = torch.where(attention_mask, slopes[:, None, None] * counted, -torch.inf)
     if (sinks := extra.get("s_aux")) is not None:
         assert attention_mask is not None
         attention_mask = torch.where(attention_mask, 0.0, -torch.inf) if bias is None else attention_mask

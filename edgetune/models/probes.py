@@ -13,11 +13,13 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from edgetune.errors import UnsupportedModelError
 from edgetune.models import attention
 from edgetune.models.layer import LayerShape
+from edgetune.models.outside import brought_in
 
 
 def routed(model: PreTrainedModel) -> str:
     """Sends the model's attention through ours; what a refusal says where it turns out not to go there."""
     refusal = f"the family {model.config.model_type!r} does not route its attention through transformers' interface"
+    brought_in(model)
     try:
         model.set_attn_implementation(attention.NAME)
     except ValueError as error:

@@ -125,9 +125,19 @@ def group_query_attention(
         "softcap": float(extra.get("softcap") or 0.0),
     }
     inputs = [flat(query), flat(key), flat(value), *past, state.layer_seqlens_k, state.total]
+    if (slopes := extra.get("slopes")) is not None:
+        inputs += [None, None, None, linear_bias(state, slopes, past[0].shape[2], query.shape[2])]
     out, *present = group_query(inputs, attributes, past, extra.get("s_aux"), query.shape)
     state.present.append((present[0], present[1]))
     return out[..., :size], None
+
+
+def linear_bias(state: Pass, slopes: Tensor, past: Any, rows: Any) -> Tensor:
+    """`[1, N, T, past + T]`, slope times position: a softmax is the same whatever is added to all of a row."""
+    if "linear" not in state.masks:
+        bias = slopes[:, None, None] * torch.arange(past + rows)
+        state.masks["linear"] = bias[None].expand(1, slopes.numel(), rows, past + rows)
+    return state.masks["linear"]
 
 
 def multi_head_attention(

@@ -170,10 +170,12 @@ def exported(
                 module, arguments, dynamo=True, opset_version=OPSET, verbose=False, input_names=inputs,
                 output_names=outputs, dynamic_shapes=dynamic, external_data=False,
             )  # fmt: skip
-    except UnsupportedModelError:
-        raise
     except Exception as error:
-        cause = error.__cause__ or error
+        cause = error
+        while cause.__cause__ is not None and not isinstance(cause, UnsupportedModelError):
+            cause = cause.__cause__
+        if isinstance(cause, UnsupportedModelError):
+            raise cause from None
         raise UnsupportedModelError(
             f"the model could not be traced: {type(cause).__name__}: {str(cause).strip().splitlines()[0]}"
         ) from error
