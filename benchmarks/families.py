@@ -144,6 +144,9 @@ def tiny_model(model_type: str) -> tuple[PreTrainedModel, str]:
                 weight.normal_(0, 1)
             else:
                 weight += torch.randn_like(weight) * SPREAD
+        for module in model.modules():
+            if isinstance(module, torch.nn.Embedding) and module.padding_idx is not None:
+                module.weight[module.padding_idx] = 0
     return model.float().eval(), task
 
 

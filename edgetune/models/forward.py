@@ -29,8 +29,14 @@ def full_mask(text_mask: Int[Tensor, "B T"], virtual: Virtual) -> Int[Tensor, "B
 
 def positions(mask: Int[Tensor, "B S"], length: int, offset: int = 0) -> Int[Tensor, "B T"]:
     """Positions of the last `length` columns of a mask: each row counts the ones before it, padding takes none."""
-    counted = torch.cumsum(mask, dim=1) - 1
-    return counted[:, counted.shape[1] - length :].clamp(min=0) + offset
+    return last_columns(torch.cumsum(mask, dim=1) - 1, length).clamp(min=0) + offset
+
+
+def last_columns(x: Tensor, length: int) -> Tensor:
+    """`[B, S]` → `[B, T]`; said to the tracer too, which does not work a difference of lengths out."""
+    last = x[:, x.shape[1] - length :]
+    torch._check(last.shape[1] == length)
+    return last
 
 
 def token_types(input_ids: Int[Tensor, "B T"], separator: int) -> Int[Tensor, "B T"]:
@@ -50,7 +56,7 @@ def text_inputs(base: Base, input_ids: Tensor, mask: Tensor, virtual: Virtual) -
         if virtual.prompt is not None:
             text = torch.cat([virtual.prompt.expand(batch, -1, -1), text], dim=1)
         inputs["inputs_embeds"], length = text, text.shape[1]
-    inputs["attention_mask"] = mask[:, mask.shape[1] - length :]
+    inputs["attention_mask"] = last_columns(mask, length)
     if base.position_offset is not None:
         inputs["position_ids"] = positions(mask, length, base.position_offset)
     if base.takes_token_types:

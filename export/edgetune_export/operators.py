@@ -39,10 +39,12 @@ class DecoderPass(Pass):
     Attributes:
         seqlens_k: int32 `[B]`, positions in use after this step, minus one; a layer lacks `skipped` of them.
         total: int32 scalar, the longest row's positions after this step.
+        length: the same as a number; a cache may be longer.
     """
 
     seqlens_k: Tensor = field(default_factory=lambda: torch.empty(0))
     total: Tensor = field(default_factory=lambda: torch.empty(0))
+    length: Any = 0
     present: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     @property
@@ -62,7 +64,7 @@ class FedCache:
 
     def __init__(self, layers: int, length: Any) -> None:
         self.count, self.length = layers, length
-        self.is_sliding = [False] * layers
+        self.is_sliding = self.is_linear = [False] * layers
 
     def update(self, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         return key, value
@@ -126,17 +128,17 @@ def group_query_attention(
     }
     inputs = [flat(query), flat(key), flat(value), *past, state.layer_seqlens_k, state.total]
     if (slopes := extra.get("slopes")) is not None:
-        inputs += [None, None, None, linear_bias(state, slopes, past[0].shape[2], query.shape[2])]
+        inputs += [None, None, None, linear_bias(state, slopes, query.shape[2])]
     out, *present = group_query(inputs, attributes, past, extra.get("s_aux"), query.shape)
     state.present.append((present[0], present[1]))
     return out[..., :size], None
 
 
-def linear_bias(state: Pass, slopes: Tensor, past: Any, rows: Any) -> Tensor:
+def linear_bias(state: DecoderPass, slopes: Tensor, rows: Any) -> Tensor:
     """`[1, N, T, past + T]`, slope times position: a softmax is the same whatever is added to all of a row."""
     if "linear" not in state.masks:
-        bias = slopes[:, None, None] * torch.arange(past + rows)
-        state.masks["linear"] = bias[None].expand(1, slopes.numel(), rows, past + rows)
+        bias = slopes[:, None, None] * torch.arange(state.length)
+        state.masks["linear"] = bias[None].expand(1, slopes.numel(), rows, state.length)
     return state.masks["linear"]
 
 

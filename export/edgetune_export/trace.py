@@ -56,6 +56,7 @@ class DecoderGraph(torch.nn.Module):
             past=paired(past),
             seqlens_k=(used - 1).to(torch.int32),
             total=torch.full((), attention_mask.shape[1], dtype=torch.int32),
+            length=attention_mask.shape[1],
             skipped=given.get(SKIPPED),
         )
         inputs: dict[str, Any] = {"input_ids": input_ids}
