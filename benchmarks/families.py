@@ -171,7 +171,8 @@ def adapters_of(base: Base) -> dict[str, Adapter]:
     prefix = Prefix([(torch.randn(size), torch.randn(size)) for size in sizes], places)
     prompt = Prompt(torch.randn(PROMPT, base.embedding_size) * base.embeddings.weight.std())
     found = {}
-    for name, soft in (("prefix", prefix), ("prompt", prompt)):
+    rereads = getattr(base.model.config, "hidden_size_per_layer_input", None)  # as edgetune/methods/start.py refuses
+    for name, soft in [("prefix", prefix)] + ([] if rereads else [("prompt", prompt)]):
         head = None
         if base.kind == "encoder":
             head = LinearHead(base.hidden_size, CLASSES)
@@ -220,7 +221,7 @@ def tried(model_type: str) -> dict[str, Any]:
     except Exception as error:  # what is found here is an issue of ours
         return {**found, "status": "fails", "message": first_line(error)}
     for name in ("prompt", "prefix"):
-        found[name] = max(x.difference / x.scale for x in checks if x.what.startswith(name))
+        found[name] = max((x.difference / x.scale for x in checks if x.what.startswith(name)), default=None)
     return {**found, "status": "works"}
 
 

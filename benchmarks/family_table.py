@@ -38,7 +38,9 @@ def table(lines: list[dict[str, Any]]) -> str:
     by_status: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for line in sorted(lines, key=lambda x: x["model_type"]):
         by_status[line["status"]].append(line)
-    rows = [f"| {x['model_type']} | {x['kind']} | {x['prompt']:.0e} | {x['prefix']:.0e} |" for x in by_status["works"]]
+    rows = [
+        f"| {x['model_type']} | {x['kind']} | {shown(x['prompt'])} | {shown(x['prefix'])} |" for x in by_status["works"]
+    ]
     counts = {status: len(by_status[status]) for status in ("works", "refused", "fails")}
     text = HEAD.format(
         version=lines[0]["transformers"], count=len(lines), unmade=len(by_status["not made"]), rows="\n".join(rows),
@@ -48,6 +50,10 @@ def table(lines: list[dict[str, Any]]) -> str:
         if by_status[status]:
             text += f"\n## {title}\n\n{meaning}\n\n| why | families |\n| --- | --- |\n{reasons(by_status[status])}\n"
     return text
+
+
+def shown(difference: float | None) -> str:
+    return "refused" if difference is None else f"{difference:.0e}"
 
 
 def reasons(lines: list[dict[str, Any]]) -> str:

@@ -64,7 +64,7 @@ class FedCache:
 
     def __init__(self, layers: int, length: Any) -> None:
         self.count, self.length = layers, length
-        self.is_sliding = self.is_linear = [False] * layers
+        self.is_sliding = self.is_linear = self.is_dummy = [False] * layers
 
     def update(self, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         return key, value
