@@ -47,6 +47,17 @@ DECODERS = {
     "GPT-OSS": lambda: transformers.GptOssConfig(
         head_dim=16, sliding_window=WINDOW, num_local_experts=4, num_experts_per_tok=2, **GROUPED, **ENDS
     ),
+    "GPT-J": lambda: transformers.GPTJConfig(
+        n_embd=64, n_layer=2, n_head=4, n_positions=256, rotary_dim=8, vocab_size=VOCAB, **ENDS
+    ),
+    "Falcon": lambda: transformers.FalconConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=VOCAB, **ENDS
+    ),
+    "BLOOM": lambda: transformers.BloomConfig(hidden_size=64, n_layer=2, n_head=4, vocab_size=VOCAB, **ENDS),
+}
+"""Every family of issue and README; windows are shorter than the texts."""
+
+LATENT = {
     "DeepSeek-V3": lambda: transformers.DeepseekV3Config(
         q_lora_rank=32,
         kv_lora_rank=32,
@@ -63,15 +74,8 @@ DECODERS = {
         **TINY,
         **ENDS,
     ),
-    "GPT-J": lambda: transformers.GPTJConfig(
-        n_embd=64, n_layer=2, n_head=4, n_positions=256, rotary_dim=8, vocab_size=VOCAB, **ENDS
-    ),
-    "Falcon": lambda: transformers.FalconConfig(
-        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=VOCAB, **ENDS
-    ),
-    "BLOOM": lambda: transformers.BloomConfig(hidden_size=64, n_layer=2, n_head=4, vocab_size=VOCAB, **ENDS),
 }
-"""Every family of issue and README; windows are shorter than the texts."""
+"""transformers' own cache of these holds what keys and values are made of, so that no prefix can be put there."""
 
 ENCODERS = {
     "BERT": lambda: transformers.BertConfig(**TINY),
@@ -118,9 +122,9 @@ def made_base(family):
     """Weights of random size 0.15: at the usual 0.02 attention is nearly uniform and a wrong mask hardly shows."""
     torch.manual_seed(0)
     kind, task = transformers.AutoModel, "classify"
-    if family in DECODERS:
+    if family in DECODERS or family in LATENT:
         kind, task = transformers.AutoModelForCausalLM, "generate"
-    model = kind.from_config({**DECODERS, **ENCODERS}[family]())
+    model = kind.from_config({**DECODERS, **LATENT, **ENCODERS}[family]())
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:

@@ -22,7 +22,7 @@ def eager_logits(base, adapter, ids):
             if f"past_key_values.{i}.key" in tensors:
                 key, value = (tensors[f"past_key_values.{i}.{part}"][None] for part in ("key", "value"))
                 virtual = key.shape[2]
-                cache.update(key, value[..., : getattr(model.config, "v_head_dim", None)], i)
+                cache.update(key, value, i)
         takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         positions = torch.arange(virtual, virtual + embeds.shape[1])[None]
         inputs = {"position_ids": positions} if takes_positions else {}
