@@ -6,7 +6,7 @@ slow on processors. Here each weight is rounded once, and only what enters and l
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -62,7 +62,7 @@ class HalfProducts:
             del layer.forward
 
 
-def is_frozen_product(layer: torch.nn.Module) -> bool:
+def is_frozen_product(layer: torch.nn.Module) -> TypeGuard[torch.nn.Linear | Conv1D]:
     return type(layer) in (torch.nn.Linear, Conv1D) and not layer.weight.requires_grad
 
 
