@@ -178,8 +178,9 @@ def unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
 def roundings(base: Base, weights: Weights) -> dict[str, Rounding]:
     """The rounding of each parameter that is rounded, by its first name.
 
-    Those are the weights of linear layers and the table of input embeddings; with fp16 every matrix. Products of an
-    encoder in int8 are of integers, which is faster there; a table is always in blocks.
+    Those are the weights of linear layers and the table of input embeddings; with fp16 every matrix. Experts, many
+    matrices in one parameter, keep their precision. Products of an encoder in int8 are of integers, which is faster
+    there; a table is always in blocks.
     """
     found: dict[str, Rounding] = {}
     if not weights.rounds:
@@ -189,7 +190,7 @@ def roundings(base: Base, weights: Weights) -> dict[str, Rounding]:
     for name, parameter in base.model.named_parameters():
         is_table = parameter is table
         precision = weights.precision_of(names[id(parameter)])
-        if precision == "fp16" and parameter.dim() > 1:
+        if precision == "fp16" and parameter.dim() == 2:
             found[name] = Rounding(16)
         elif precision in ("int8", "int4") and (is_table or id(parameter) in products):
             bits = {"int8": 8, "int4": 4}[precision]
