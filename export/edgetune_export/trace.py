@@ -15,7 +15,7 @@ from torch import Tensor
 
 from edgetune.config import Pooling
 from edgetune.errors import UnsupportedModelError
-from edgetune.methods.head import ACTIVATIONS, first_seen, pooled
+from edgetune.methods.head import ACTIVATIONS, pooled
 from edgetune.models import attention
 from edgetune.models.attention import Pass, active
 from edgetune.models.base import Base
@@ -129,13 +129,24 @@ def class_features(
     which those from V on are virtual tokens behind the text where it `has_suffix`."""
     length = input_ids.shape[1]
     if pooling == "start":
-        return first_seen(hidden, mask[:, mask.shape[1] - hidden.shape[1] :])
+        return read_at(hidden, mask[:, mask.shape[1] - hidden.shape[1] :].argmax(1))
+    if pooling == "first":
+        return read_at(hidden, torch.zeros_like(input_ids[:, 0]) + (hidden.shape[1] - length))
     if pooling == "mask":
         return pooled(hidden[:, hidden.shape[1] - length :], (input_ids == base.mask_token_id).long(), pooling)
     text, text_mask = hidden[:, hidden.shape[1] - length :], mask[:, mask.shape[1] - length :]
     if has_suffix:
         text_mask = text_mask * (input_ids < base.vocab_size)
     return pooled(text, text_mask, pooling)
+
+
+def read_at(hidden: Tensor, at: Tensor) -> Tensor:
+    """`[B, S, H]` and int64 `[B]` → `[B, H]`, each row's vector at its position, as an operator that `fuse_reading`
+    finds."""
+    (b, _, h), rows = hidden.shape, at[:, None]
+    return torch.onnx.ops.symbolic(
+        "GatherND", [hidden, rows], {"batch_dims": 1}, dtype=hidden.dtype, shape=[b, h], version=13
+    )
 
 
 def activated(inner: Tensor, kinds: Tensor) -> Tensor:
