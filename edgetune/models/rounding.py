@@ -193,11 +193,16 @@ def roundings(base: Base, weights: Weights) -> dict[str, Rounding]:
             found[name] = Rounding(16)
         elif precision in ("int8", "int4") and (is_table or id(parameter) in products):
             bits = {"int8": 8, "int4": 4}[precision]
-            if is_table and parameter.shape[1] % weights.block_size:
-                continue
+            block_size = table_block(parameter.shape[1], weights.block_size) if is_table else weights.block_size
             columns = bits == 8 and base.kind == "encoder" and not is_table
-            found[name] = Rounding(8) if columns else Rounding(bits, weights.block_size, weights.symmetric)
+            if block_size:
+                found[name] = Rounding(8) if columns else Rounding(bits, block_size, weights.symmetric)
     return found
+
+
+def table_block(width: int, block_size: int) -> int:
+    """The largest block of at most `block_size` that divides a table's rows, as looking up needs; 0 if none does."""
+    return max((size for size in BLOCK_SIZES if size <= block_size and width % size == 0), default=0)
 
 
 def names_of(model: torch.nn.Module) -> dict[int, tuple[str, ...]]:

@@ -199,7 +199,8 @@ def decoder_graph(base: Base, needs: Needs = PLAIN) -> onnx_ir.Model:
         model = exported(DecoderGraph(base, needs), arguments, inputs, outputs, dynamic)
     shapes: dict[str, list[str | int]] = {"input_ids": ["B", "T"], "attention_mask": ["B", "past + T"], KEEP: []}
     shapes |= needs.shapes(base)
-    shapes["logits"] = ["B", "kept", base.vocab_size]
+    # what the default keeps: onnxruntime-genai makes room for logits by the declared shape
+    shapes["logits"] = ["B", 1, base.vocab_size]
     for name, shape in zip(names, (shape for shape in base.layers for _ in range(2))):
         shapes[name.format("past_key_values")] = ["B", shape.key_value_heads, "past", shape.head_size]
         shapes[name.format("present")] = ["B", shape.key_value_heads, "present", shape.head_size]
