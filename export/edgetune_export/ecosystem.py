@@ -18,13 +18,16 @@ UNLIMITED = 4096
 
 
 def written_beside(folder: Path, base: Base, *, shared: bool) -> None:
-    """Writes them for a decoder. They take its own inputs alone: graphs that need more inputs have none."""
+    """Writes them for a decoder whose graph has no inputs but the usual ones.
+
+    onnxruntime-genai makes room for caches of the text alone, so it cannot run a graph that adds virtual tokens.
+    """
     model: Any = base.model
     contents = {
         "config.json": {**json.loads(model.config.to_json_string()), "architectures": [type(model).__name__]},
         "generation_config.json": json.loads(model.generation_config.to_json_string()),
         "tokenizer_config.json": tokenizer_config(base),
-        "genai_config.json": genai_config(base, shared=shared),
+        **({"genai_config.json": genai_config(base)} if shared else {}),
     }
     for name, content in contents.items():
         (folder / name).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -36,17 +39,14 @@ def tokenizer_config(base: Base) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         config = json.loads((Path(folder) / "tokenizer_config.json").read_text(encoding="utf-8"))
-    template = getattr(tokenizer, "chat_template", None)
     kept = {name: value for name, value in config.items() if name not in OURS_ALONE}
-    return {**kept, **({"chat_template": template} if template else {}), "tokenizer_class": CLASS}
+    if template := getattr(tokenizer, "chat_template", None):
+        kept["chat_template"] = template
+    return {**kept, "tokenizer_class": CLASS, "model_input_names": ["input_ids", "attention_mask"]}
 
 
-def genai_config(base: Base, *, shared: bool) -> dict[str, Any]:
-    """What onnxruntime-genai wants to know; its type `decoder` is any family whose graph has these inputs.
-
-    In the shared form its cache grows in place. The standalone form adds its virtual tokens to an empty past, so there
-    every step's cache is a new one.
-    """
+def genai_config(base: Base) -> dict[str, Any]:
+    """What onnxruntime-genai wants to know; its type `decoder` is any family whose graph has these inputs."""
     layer, config = base.layers[0], base.model.config.get_text_config()
     length = base.max_positions or UNLIMITED
     ends = list(base.eos_token_ids)
@@ -79,6 +79,6 @@ def genai_config(base: Base, *, shared: bool) -> dict[str, Any]:
     model |= {name: value for name, value in tokens.items() if value not in (None, [])}
     search = {
         "do_sample": False, "max_length": length, "min_length": 0, "num_beams": 1, "num_return_sequences": 1,
-        "past_present_share_buffer": shared,
+        "past_present_share_buffer": True,
     }  # fmt: skip
     return {"model": model, "search": search}
