@@ -2,8 +2,8 @@
 
     PYTHON engines.py loop|genai|llama|optimum|torch PATH --threads 2 --prompt 128 --new 128
 
-It answers each turn with a line of JSON: seconds of the prompt up to the first token, seconds of the tokens after it, and
-their ids. The first line of all says which version runs. Nothing is imported that the engine does not need.
+It answers each turn with a line of JSON: seconds of the prompt up to the first token, seconds of the tokens after it,
+and their ids. The first line of all says which version runs. Nothing is imported that the engine does not need.
 """
 
 from __future__ import annotations
@@ -48,8 +48,6 @@ def loop(path: str, threads: int) -> Engine:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     options.enable_mem_pattern = False
-    for name, value in (x.split("=") for x in os.environ.get("EDGETUNE_SESSION", "").split(",") if x):
-        options.add_session_config_entry(name, value)
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     shapes = {x.name: x.shape for x in session.get_inputs()}
     pasts = [name for name in shapes if name.startswith("past_key_values.")]
