@@ -21,6 +21,7 @@ from edgetune.models.rounding import FLOAT, Rounding, Weights, rounded, rounding
 from edgetune.output import new_folder
 from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file, device_metadata, prefix_of
+from edgetune_export.ecosystem import written_beside
 from edgetune_export.ensembles import check_ensembles, described_ensembles
 from edgetune_export.fold import folded_encoder_graph
 from edgetune_export.fuse import forget_shapes, fused
@@ -96,6 +97,8 @@ def export_bundle(
         (folder / "tokenizer.json").write_text(tokenizer_text(base.tokenizer), encoding="utf-8")
         if manifest.has_target_tokenizer(base):
             (folder / TARGET_TOKENIZER).write_text(tokenizer_text(base.target_tokenizer), encoding="utf-8")
+        if base.kind == "decoder" and needs == PLAIN:
+            written_beside(folder, base, shared=not standalone)
         if not standalone:
             write_adapters(folder, base, adapters)
         description = manifest.described(

@@ -12,7 +12,7 @@ from torch import Tensor
 from edgetune.errors import UnsupportedModelError
 from edgetune.models.attention import KeyValue
 from edgetune_export.operators import BLOCKED
-from edgetune_export.trace import KEEP
+from edgetune_export.trace import BATCH, KEEP
 
 INT64_MAX = np.iinfo(np.int64).max
 
@@ -145,7 +145,7 @@ def redeclare(graph: onnx_ir.Graph, lengths: list[int]) -> None:
     for value in [*graph.inputs, *graph.outputs]:
         name = value.name or ""
         if name == "logits":
-            value.shape = onnx_ir.Shape(["B", "T", value.shape[2]])  # type: ignore[index]
+            value.shape = onnx_ir.Shape([BATCH, "T", value.shape[2]])  # type: ignore[index]
         elif len(set(lengths)) > 1 and name.startswith(("past_key_values.", "present.")):
             word, layer, _ = name.split(".")
             batch, heads, _, size = value.shape  # type: ignore[misc]

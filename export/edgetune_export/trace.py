@@ -29,6 +29,8 @@ OPSET = 21
 KEEP = "num_logits_to_keep"
 HEAD = ["head.weight", "head.bias", "head.dense.weight", "head.dense.bias", "head.dense.activation"]
 AUTO = torch.export.Dim.DYNAMIC
+BATCH = "batch_size"
+"""B by the name that transformers.js looks for: it makes the first, empty cache by the names of dimensions."""
 
 
 def cache_names(layers: int) -> list[str]:
@@ -213,12 +215,13 @@ def decoder_graph(base: Base, needs: Needs = PLAIN) -> onnx_ir.Model:
     outputs = ["logits", *(n.format("present") for n in names)]
     with traced_with(base, DECODER):
         model = exported(DecoderGraph(base, needs), arguments, inputs, outputs, dynamic)
-    shapes: dict[str, list[str | int]] = {"input_ids": ["B", "T"], "attention_mask": ["B", "past + T"], KEEP: []}
+    shapes: dict[str, list[str | int]] = {"input_ids": [BATCH, "T"], "attention_mask": [BATCH, "past + T"], KEEP: []}
     shapes |= needs.shapes(base)
-    shapes["logits"] = ["B", "kept", base.vocab_size]
+    # what the default keeps: onnxruntime-genai makes room for logits by the declared shape
+    shapes["logits"] = [BATCH, 1, base.vocab_size]
     for name, shape in zip(names, (shape for shape in base.layers for _ in range(2))):
-        shapes[name.format("past_key_values")] = ["B", shape.key_value_heads, "past", shape.head_size]
-        shapes[name.format("present")] = ["B", shape.key_value_heads, "present", shape.head_size]
+        shapes[name.format("past_key_values")] = [BATCH, shape.key_value_heads, "past", shape.head_size]
+        shapes[name.format("present")] = [BATCH, shape.key_value_heads, "present", shape.head_size]
     declared(model, shapes)
     with_default(model, KEEP, torch.tensor(1))
     return model
