@@ -181,9 +181,9 @@ def unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
 def roundings(base: Base, weights: Weights) -> dict[str, Rounding]:
     """The rounding of each parameter that is rounded, by its first name.
 
-    Those are the weights of linear layers and the table of input embeddings; with fp16 every matrix. Products of an
-    encoder in int8 are of integers, which is faster there; a table is always in blocks. An encoder's table of positions
-    has 8 bits.
+    Those are the weights of linear layers and the table of input embeddings; with fp16 every matrix. Experts, many
+    matrices in one parameter, keep their precision. Products of an encoder in int8 are of integers, which is faster
+    there; a table is always in blocks. An encoder's table of positions has 8 bits.
     """
     found: dict[str, Rounding] = {}
     if not weights.rounds:
@@ -194,7 +194,7 @@ def roundings(base: Base, weights: Weights) -> dict[str, Rounding]:
     for name, parameter in base.model.named_parameters():
         is_table = parameter is table or id(parameter) in positions
         precision = weights.precision_of(names[id(parameter)])
-        if precision == "fp16" and parameter.dim() > 1:
+        if precision == "fp16" and parameter.dim() == 2:
             found[name] = Rounding(16)
         elif precision in ("int8", "int4") and (is_table or id(parameter) in products):
             bits = 8 if precision == "int8" or id(parameter) in positions else 4
