@@ -97,9 +97,7 @@ def test_a_run_says_what_it_is_tuned_for():
     assert not weights_of(TrainConfig()).rounds
 
 
-@pytest.mark.parametrize(
-    "width, asked, got", [(576, 128, 64), (48, 64, 16), (384, 256, 128), (20, 64, 0)]
-)
+@pytest.mark.parametrize("width, asked, got", [(576, 128, 64), (48, 64, 16), (384, 256, 128), (20, 64, 0)])
 def test_a_table_has_the_largest_block_that_divides_its_rows(width, asked, got):
     assert table_block(width, asked) == got
 
