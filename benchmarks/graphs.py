@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from edgetune_export.bundle import lean, write_graph
+from edgetune_export.graphs import lean, write_graph
 from edgetune_export.quantize import quantized
 from edgetune_export.trace import decoder_graph, encoder_graph
 from edgetune_runtime.decoder import SharedDecoder

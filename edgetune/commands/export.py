@@ -52,7 +52,7 @@ def command(
     """Write a bundle for the device and verify it against torch."""
     from edgetune_export.bundle import export_bundle
     from edgetune_export.ensembles import named_ensembles
-    from edgetune_export.quality import qualities
+    from edgetune_export.quality import qualities, torch_metrics
     from edgetune_export.task import purpose_of
 
     from edgetune.adapter import load_adapter
@@ -75,12 +75,15 @@ def command(
         if recover:
             report.stage("recovering")
             shipped = {name: recovered(base, x, folders[name], weights, recover) for name, x in loaded.items()}
-        result = export_bundle(
-            base, shipped, out, standalone=standalone, weights=weights, force=force, ensembles=teams, task=asked,
-            tell=report.stage,
-        )  # fmt: skip
-        measured = {}
+        metrics, names = {}, named_columns(columns)
         if eval_data:
             report.stage("measuring")
-            measured = qualities(base, loaded, out, eval_data, named_columns(columns))
+            metrics = torch_metrics(base, loaded, eval_data, names)
+        result = export_bundle(
+            base, shipped, out, standalone=standalone, weights=weights, force=force, ensembles=teams, task=asked,
+            spend=True, tell=report.stage,
+        )  # fmt: skip
+        if metrics:
+            report.stage("measuring")
+        measured = qualities(metrics, out, str(eval_data), names)
     report.finish(result, base, measured)
