@@ -238,36 +238,25 @@ def rounded(base: Base, weights: Weights) -> Iterator[None]:
     parameters = dict(base.model.named_parameters())
     kept = {name: parameters[name].data for name in roundings(base, weights)}
     try:
-        round_in_place(base, weights)
+        for _ in each_rounded(base, weights):
+            pass
         yield
     finally:
         for name, data in kept.items():
             parameters[name].data = data
 
 
-def round_in_place(base: Base, weights: Weights) -> None:
-    """From now on the base computes with the weights that a bundle stores; its fingerprint stays that of its own."""
+def each_rounded(base: Base, weights: Weights) -> Iterator[torch.Tensor]:
+    """Rounds the base's weights one by one, and yields each as it was."""
     found = roundings(base, weights)
     if not found:
         return
     _ = base.fingerprint  # of the weights as they are, before any is rounded
     products, parameters = linear_weights(base.model), dict(base.model.named_parameters())
     for name, rounding in found.items():
-        parameter = parameters[name]
-        parameter.data = rounded_weight(parameter.data, rounding, products.get(id(parameter), False))
-
-
-def let_go(base: Base) -> None:
-    """The base holds no weights any more, only their shapes: it computes nothing from now on."""
-    _ = base.fingerprint
-    shapes = {
-        parameter: torch.nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=False)
-        for parameter in base.model.parameters()
-    }
-    for module in base.model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                module._parameters[name] = shapes[parameter]
+        parameter, old = parameters[name], parameters[name].data
+        parameter.data = rounded_weight(old, rounding, products.get(id(parameter), False))
+        yield old
 
 
 def rounded_weight(weight: torch.Tensor, rounding: Rounding, rows_first: bool) -> torch.Tensor:

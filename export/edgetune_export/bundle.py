@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,12 +16,19 @@ from edgetune.config import Pooling, TrainConfig
 from edgetune.errors import AdapterError, BaseMismatchError, ConfigError, UnsupportedModelError
 from edgetune.models.base import Base
 from edgetune.models.encoder_decoder import TARGET_TOKENIZER
-from edgetune.models.rounding import FLOAT, Weights, let_go, round_in_place, rounded
+from edgetune.models.rounding import FLOAT, Weights, rounded
+from edgetune.models.spending import let_go, round_for_good
 from edgetune.output import new_folder
 from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file, device_metadata
 from edgetune_export.ensembles import check_ensembles, described_ensembles
-from edgetune_export.graphs import float_table, shared_graphs, standalone_graph, write_graph
+from edgetune_export.graphs import (
+    float_table,
+    forget_weights,
+    shared_graphs,
+    standalone_graph,
+    write_graph,
+)
 from edgetune_export.needs import PLAIN, has_suffix, needs_of
 from edgetune_export.progress import Tell, untold
 from edgetune_export.verify import Check, expected_logits, tolerance, verified
@@ -84,10 +90,9 @@ def export_bundle(
         while graphs:
             file, graph = graphs.popitem()
             write_graph(graph, folder / file, base, single_file=standalone, tell=tell)
-        del graph  # with the last that held the weights but the base
-        gc.collect()
+            forget_weights(graph)
         tell("computing")  # from here on with the weights that ship
-        round_in_place(base, weights) if spend else stack.enter_context(rounded(base, weights))
+        round_for_good(base, weights) if spend else stack.enter_context(rounded(base, weights))
         expected = list(expected_logits(base, adapters, standalone, pooling))
         (folder / "tokenizer.json").write_text(tokenizer_text(base.tokenizer), encoding="utf-8")
         if manifest.has_target_tokenizer(base):

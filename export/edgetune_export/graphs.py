@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -98,3 +99,10 @@ def write_graph(graph: onnx_ir.Model, path: Path, base: Base, *, single_file: bo
         graph, path, external_data=f"{path.name}.data", size_threshold_bytes=EXTERNAL_FROM_BYTES,
         callback=lambda _, info: tell("writing", info.index, info.total),
     )  # fmt: skip
+
+
+def forget_weights(graph: onnx_ir.Model) -> None:
+    """The base alone holds its weights again: the rules that a graph was rewritten with remember the graph."""
+    for value in graph.graph.initializers.values():
+        value.const_value = None
+    gc.collect()
