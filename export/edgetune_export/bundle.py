@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgetune_runtime import Ensemble
-from tokenizers import Tokenizer
 
 from edgetune.adapter import Adapter
 from edgetune.config import Pooling, TrainConfig
@@ -27,9 +25,11 @@ from edgetune_export.graphs import (
     forget_weights,
     shared_graphs,
     standalone_graph,
+    tokenizer_text,
     write_graph,
 )
 from edgetune_export.needs import PLAIN, has_suffix, needs_of
+from edgetune_export.ort_format import as_ort, check_ort
 from edgetune_export.progress import Tell, untold
 from edgetune_export.verify import Check, expected_logits, tolerance, verified
 
@@ -64,13 +64,14 @@ def export_bundle(
     force: bool = False,
     ensembles: Mapping[str, Ensemble] | None = None,
     task: str | None = None,
+    ort: bool = False,
     spend: bool = False,
     tell: Tell = untold,
 ) -> Exported:
     """Writes the bundle of a base and its adapters (by name) to `out`, checked against torch first.
 
-    Without adapters `task` says what an encoder is for. `spend` lets go of the base's weights once torch has said what
-    they compute: nothing is held twice, and the base serves no more.
+    Without adapters `task` says what an encoder is for. `ort` writes ONNX Runtime's own format. `spend` lets go of the
+    base's weights once torch has said what they compute: nothing is held twice, and the base serves no more.
 
     Raises:
         VerificationError: ONNX Runtime and torch differ; nothing is left at `out`.
@@ -78,6 +79,8 @@ def export_bundle(
     """
     pooling = checked(base, adapters, standalone, task)
     check_ensembles(ensembles or {}, adapters, standalone)
+    if ort:
+        check_ort(base, weights)
     with new_folder(out, force=force, marker=(manifest.NAME,)) as folder, ExitStack() as stack:
         folded, needs = None, PLAIN if standalone else needs_of(adapters.values())
         if standalone:
@@ -87,10 +90,13 @@ def export_bundle(
             folded = device_metadata(name, adapter)
         else:
             graphs = shared_graphs(base, pooling, needs, weights, tell)
+        files = list(graphs)
         while graphs:
             file, graph = graphs.popitem()
             write_graph(graph, folder / file, base, single_file=standalone, tell=tell)
             forget_weights(graph)
+        if ort:
+            as_ort([folder / file for file in files])
         tell("computing")  # from here on with the weights that ship
         round_for_good(base, weights) if spend else stack.enter_context(rounded(base, weights))
         expected = list(expected_logits(base, adapters, standalone, pooling))
@@ -112,6 +118,8 @@ def export_bundle(
             needs=needs,
         )
         description.update(described_ensembles(ensembles or {}))
+        if ort:
+            manifest.name_ort(description)
         (folder / manifest.NAME).write_text(manifest.manifest_text(description, folder), encoding="utf-8")
         tell("verifying")
         checks = verified(folder, base, expected, weights, tell)
@@ -172,11 +180,3 @@ def write_adapters(folder: Path, base: Base, adapters: dict[str, Adapter]) -> No
         (folder / "adapters").mkdir()
     for name, adapter in adapters.items():
         (folder / manifest.adapter_path(name)).write_bytes(device_file(name, adapter, base))
-
-
-def tokenizer_text(fast: Any) -> str:
-    """tokenizer.json without truncation and padding: the runtime decides on both."""
-    tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer.to_str()

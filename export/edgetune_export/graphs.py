@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir
+from tokenizers import Tokenizer
 
 import edgetune
 from edgetune.adapter import Adapter, tuned_from
@@ -106,3 +107,11 @@ def forget_weights(graph: onnx_ir.Model) -> None:
     for value in graph.graph.initializers.values():
         value.const_value = None
     gc.collect()
+
+
+def tokenizer_text(fast: Any) -> str:
+    """tokenizer.json without truncation and padding: the runtime decides on both."""
+    tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer.to_str()
