@@ -55,7 +55,8 @@ from edgetune.config import ACCURACY_LEVEL, BLOCK_SIZE, BLOCK_SIZES, WEIGHTS
 def command(
     model: str, adapters: tuple[str, ...], ensembles: tuple[str, ...], combine: str | None, out: str, standalone: bool,
     form: str, precision: str, block_size: int, asymmetric: bool, accuracy_level: int, keeps: tuple[str, ...],
-    recover: int | None, eval_data: str | None, columns: tuple[str, ...], task: str | None, head: str | None, force: bool,
+    recover: int | None, eval_data: str | None, columns: tuple[str, ...], task: str | None, head: str | None,
+    force: bool,
 ) -> None:  # fmt: skip
     """Write a bundle for the device and verify it against torch."""
     from edgetune_export.bundle import export_bundle
