@@ -1,7 +1,6 @@
 """How fast the exported graphs are in a bare onnxruntime loop, precisions alternating, beside the machine's bandwidth.
 
     python benchmarks/graphs.py                     # the 135 M Llama shape, random weights
-    python benchmarks/graphs.py --encoder           # MiniLM with a 77-label head and a 10-token prefix, beside torch
 
 The loop is the runtime's own: caches bound in place, logits of the last position alone.
 """
@@ -12,9 +11,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,13 +23,13 @@ from edgetune_runtime.layer import Layer
 from edgetune_runtime.manifest import Graph
 from edgetune_runtime.session import open_session
 
-from edgetune.models.base import Base, base_from, load_base
+from edgetune.models.base import Base, base_from
 from edgetune.models.rounding import Weights, roundings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from places import bandwidth_gb_s
 
-PROMPT, NEW, PREFIX = 128, 128, 10
+PROMPT, NEW = 128, 128
 
 
 def llama() -> Base:
@@ -48,10 +45,8 @@ def llama() -> Base:
     return base_from(AutoModelForCausalLM.from_config(config), None, "llama-135m", "generate")
 
 
-def variants(kind: str, blocks: list[int]) -> dict[str, Weights]:
+def variants(blocks: list[int]) -> dict[str, Weights]:
     found = {"fp32": Weights()}
-    if kind == "encoder":
-        return {**found, "int8": Weights("int8"), "int4": Weights("int4")}
     for precision in ("int8", "int4"):
         found.update({f"{precision} block {b}": Weights(precision, block_size=b) for b in blocks})
     return found
@@ -94,7 +89,7 @@ def generation(decoder: SharedDecoder, prompt: np.ndarray) -> tuple[float, float
 
 def decoders(options: argparse.Namespace) -> None:
     base = llama()
-    paths = {n: written(base, w, options.folder, n) for n, w in variants("decoder", options.blocks).items()}
+    paths = {n: written(base, w, options.folder, n) for n, w in variants(options.blocks).items()}
     engines = {name: decoder_of(path, base, options.threads) for name, path in paths.items()}
     prompt = np.random.default_rng(0).integers(0, base.vocab_size, PROMPT)
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in engines}
@@ -114,54 +109,10 @@ def decoders(options: argparse.Namespace) -> None:
         print(f"{name:<16} {size_mb(paths[name]):>7.1f} {prefill:>14.1f} {decode:>13.1f} {decode / limit:>13.2f}")
 
 
-def encoders(options: argparse.Namespace) -> None:
-    from edgetune.data.demo import embedded_model
-    from edgetune.models.forward import full_mask, hidden_states
-    from edgetune.models.virtual import Virtual
-
-    base = load_base(embedded_model(), "classify")
-    torch.set_num_threads(options.threads)
-    paths = {n: written(base, w, options.folder / "encoder", n) for n, w in variants("encoder", []).items()}
-    sessions = {name: open_session(path, options.threads) for name, path in paths.items()}
-    rng, head = np.random.default_rng(0), np.zeros((77, base.hidden_size), np.float32)
-    print(f"{'tokens':<8}" + "".join(f"{name:>14}" for name in ("torch", *sessions)) + "   median ms")
-    for tokens in (16, 32, 128):
-        ids = rng.integers(1000, 20000, (1, tokens))
-        shape = (1, base.layers[0].key_value_heads, PREFIX, base.layers[0].head_size)
-        past = [rng.normal(size=shape).astype(np.float32) for _ in range(2 * len(base.layers))]
-        feeds: dict[str, Any] = {
-            "input_ids": ids, "attention_mask": np.ones((1, PREFIX + tokens), np.int64), "head.weight": head,
-            "prompt_embeds": np.zeros((1, 0, base.embedding_size), np.float32), "head.bias": head[:, 0],
-            "head.dense.weight": head[:0], "head.dense.bias": head[:0, 0], "head.dense.activation": ids[0, :0],
-            **{f"past_key_values.{i // 2}.{('key', 'value')[i % 2]}": x for i, x in enumerate(past)},
-        }  # fmt: skip
-        tensors = [torch.from_numpy(x) for x in past]
-        virtual, text = Virtual(prefix=list(zip(tensors[::2], tensors[1::2]))), torch.from_numpy(ids)
-        mask = full_mask(torch.ones_like(text), virtual)
-
-        def eager(text: torch.Tensor = text, mask: torch.Tensor = mask, virtual: Virtual = virtual) -> None:
-            with torch.inference_mode():
-                hidden_states(base, text, mask, virtual)
-
-        timed: dict[str, Callable[[], Any]] = {"torch": eager}
-        for name, session in sessions.items():
-            timed[name] = lambda session=session, feeds=feeds: session.run(["logits"], feeds)
-        samples: dict[str, list[float]] = {name: [] for name in timed}
-        for _ in range(options.rounds * 8):
-            for name, run in timed.items():
-                start = time.perf_counter()
-                run()
-                samples[name].append((time.perf_counter() - start) * 1e3)
-        print(f"{tokens:<8}" + "".join(f"{statistics.median(x):>14.2f}" for x in samples.values()), flush=True)
-    print("MB      " + " " * 14 + "".join(f"{size_mb(path):>14.1f}" for path in paths.values()))
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", action="store_true")
     parser.add_argument("--blocks", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/edgetune-graphs"), help="where graphs are kept")
-    given = parser.parse_args()
-    (encoders if given.encoder else decoders)(given)
+    decoders(parser.parse_args())

@@ -59,9 +59,10 @@ class Tuned(torch.nn.Module):
     def word_logits(self, input_ids: Int[Tensor, "B T"], text_mask: Int[Tensor, "B T"]) -> Float[Tensor, "B C"]:
         """A decoder's scores of the labels: of each the mean over its words, after a row's last position."""
         assert self.words is not None
-        ids, mask = with_suffix(input_ids, text_mask, self.virtual().suffix_length, self.base.vocab_size)
+        virtual = with_prompt_as_past(self.base, self.virtual())
+        ids, mask = with_suffix(input_ids, text_mask, virtual.suffix_length, self.base.vocab_size)
         last = torch.arange(ids.shape[1]) == mask.sum(1, keepdim=True) - 1
-        scores = self.token_logits(ids, mask, last)
+        scores = logits_at(self.base, ids, full_mask(mask, virtual), last, virtual)
         return torch.stack([scores[:, list(ids)].mean(1) for ids in self.words.ids], dim=1)
 
     def token_logits(
@@ -71,7 +72,7 @@ class Tuned(torch.nn.Module):
 
         The ids of a suffix stand in a generator's rows already: behind the prompt, in front of the completion.
         """
-        virtual = with_prompt_as_past(self.base, self.virtual()) if self.words else self.virtual()
+        virtual = self.virtual()
         return logits_at(self.base, input_ids, full_mask(text_mask, virtual), at, virtual)
 
     def completion_loss(

@@ -21,6 +21,9 @@ from edgetune.errors import UnsupportedModelError
 
 NAME = "edgetune"
 
+BARELY = -1e3
+"""What a model adds to a score to block it is below this."""
+
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values of one layer, each `[B or 1, K, P, D]`."""
 
@@ -36,6 +39,7 @@ class Pass:
         uneven: layers have pasts of different lengths, each of which is the end of `[B, P]`.
         skipped: `[B, L]`, how many of the positions that a row may see a layer lacks, the first ones; all pasts are as
             long as the longest then. None: none.
+        muted: attention gives zeros: what is left of a model looks at one token at a time, or keeps a state of its own.
         record: when true, `seen` receives the keys and values that each layer attends to, `biases` what it adds.
     """
 
@@ -43,6 +47,7 @@ class Pass:
     past_visible: Tensor | None = None
     uneven: bool = False
     skipped: Tensor | None = None
+    muted: bool = False
     record: bool = False
     seen: list[KeyValue] = field(default_factory=list)
     biases: list[Tensor | None] = field(default_factory=list)
@@ -113,12 +118,44 @@ def active(state: Pass) -> Iterator[Pass]:
         _active.value = previous
 
 
-def refuse_unknown(module: torch.nn.Module, extra: dict[str, Any]) -> None:
-    """Attention with terms that neither this function nor the exported operator adds would be silently wrong."""
-    if extra.get("s_aux") is not None:
+def equal_widths(
+    query: Tensor, key: Tensor, value: Tensor, scaling: float | None
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Zeros behind the narrower of keys and values, where a family makes them unequal (multi-head latent attention), so
+    that a cache is of one width; and the scale, which is that of the queries as they came."""
+    scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+    missing = value.shape[-1] - key.shape[-1]
+    if missing > 0:
+        query, key = (torch.nn.functional.pad(x, (0, missing)) for x in (query, key))
+    elif missing < 0:
+        value = torch.nn.functional.pad(value, (0, -missing))
+    return query, key, value, scale
+
+
+def with_sink(key: Tensor, value: Tensor, bias: Tensor, sinks: Tensor, rows: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Keys and values `[B, K, S, D]`, a bias `[B, 1 or N, T, S]` and the heads' sinks `[N]` → one more column of each,
+    whose score is the sink and whose value is zero: softmax then leaves that share of the weights out."""
+    key, value = (torch.nn.functional.pad(x, (0, 0, 0, 1)) for x in (key, value))
+    heads = sinks.numel()
+    column = sinks.reshape(1, heads, 1, 1).expand(bias.shape[0], heads, rows, 1)
+    return key, value, torch.cat([bias.expand(-1, heads, -1, -1), column.to(bias.dtype)], dim=-1)
+
+
+def seen_by(module: torch.nn.Module, mask: Tensor | None, rows: Any) -> Tensor | None:
+    """Who sees whom, bool `[B, 1, T, S]`, of transformers' own mask, or of one that a model makes of 0 for what is seen
+    and a large negative number for the rest.
+
+    Raises:
+        UnsupportedModelError: the mask says more than that; the exported operators do not take it.
+    """
+    if mask is None or (mask.dtype == torch.bool and mask.shape[1] == 1):
+        return mask
+    plain = mask.dtype != torch.bool and mask.shape[1] == 1
+    if not plain or (not torch.compiler.is_exporting() and bool(((mask != 0) & (mask > BARELY)).any())):
         raise UnsupportedModelError(
-            f"{type(module).__name__} uses attention sinks, which edgetune does not support yet"
+            f"{type(module).__name__} makes an attention mask of its own, which the exported operators do not take"
         )
+    return (mask > BARELY).expand(-1, -1, rows, -1)
 
 
 def causal_window(module: torch.nn.Module, extra: dict[str, Any]) -> int | None:
@@ -128,7 +165,11 @@ def causal_window(module: torch.nn.Module, extra: dict[str, Any]) -> int | None:
 
 def repeated(x: Tensor, heads: int) -> Tensor:
     """`[B, K, T, D]` → `[B, N, T, D]`, each key/value head serving its group of query heads."""
-    return x if x.shape[1] == heads else x.repeat_interleave(heads // x.shape[1], dim=1)
+    if x.shape[1] == heads:
+        return x
+    if torch.compiler.is_exporting():  # one Gather: a Reshape would take the 0 of an empty past for another dimension
+        return x.index_select(1, torch.arange(heads, device=x.device) // (heads // x.shape[1]))
+    return x.repeat_interleave(heads // x.shape[1], dim=1)
 
 
 def attention(
@@ -142,12 +183,15 @@ def attention(
     **extra: Any,
 ) -> tuple[Tensor, None]:
     """query `[B, N, T, D]`, key and value `[B, K, T, D]`, mask bool `[B, 1, T, T]` → `[B, T, N, D]`."""
-    refuse_unknown(module, extra)
-    state, bias = current(), extra.get("position_bias")
+    state, bias, width = current(), extra.get("position_bias"), value.shape[-1]
+    query, key, value, scale = equal_widths(query, key, value, scaling)
+    attention_mask = seen_by(module, attention_mask, query.shape[2])
     if state is not None:
         if state.record:
             state.seen.append((key, value))
             state.biases.append(bias)
+        if state.muted:
+            return torch.zeros_like(query[..., :width]).transpose(1, 2), None
         past = state.next_past()
         if past is not None:
             assert attention_mask is not None
@@ -157,18 +201,26 @@ def attention(
     if bias is not None:
         assert attention_mask is not None
         attention_mask = (state or Pass()).biased(attention_mask, bias, -torch.inf)
+    if (slopes := extra.get("slopes")) is not None:
+        assert attention_mask is not None
+        counted = torch.cumsum(attention_mask[:, :, -1:], dim=-1)
+        attention_mask = torch.where(attention_mask, slopes[:, None, None] * counted, -torch.inf)
+    if (sinks := extra.get("s_aux")) is not None:
+        assert attention_mask is not None
+        attention_mask = torch.where(attention_mask, 0.0, -torch.inf) if bias is None else attention_mask
+        key, value, attention_mask = with_sink(key, value, attention_mask, sinks, query.shape[2])
     heads = query.shape[1]
     key, value = repeated(key, heads), repeated(value, heads)
     softcap = extra.get("softcap")
     if softcap is None:
-        out = torch.nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=scaling)
+        out = torch.nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=scale)
     else:
-        scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+        scores = query @ key.transpose(2, 3) * scale
         scores = softcap * torch.tanh(scores / softcap)
         if attention_mask is not None:
             scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
         out = scores.softmax(-1) @ value
-    return out.transpose(1, 2).contiguous(), None
+    return out[..., :width].transpose(1, 2).contiguous(), None
 
 
 def explicit_mask(*args: Any, **kwargs: Any) -> Tensor | None:

@@ -18,13 +18,18 @@ from edgetune.models.fingerprint import fingerprint
 from edgetune.models.layer import LayerShape
 from edgetune.models.probes import (
     ends_in_its_head,
+    ever_writes,
     filling_size,
+    has_indexer,
     hidden,
+    mixes_outside_attention,
     pair_separator,
     probed_layers,
     probed_position_offset,
+    probing_ids,
     routed,
     sees_later_tokens,
+    takes_vectors,
 )
 
 Kind = Literal["encoder", "decoder", "encoder-decoder"]
@@ -59,6 +64,7 @@ class Base:
         position_offset: what the family adds to positions before it looks them up; None if it takes no positions.
         takes_token_types: whether it embeds token types; GPT-2 takes them too, but looks them up as words.
         separator: id of the token after which a second text begins; None where pairs are not told apart.
+        takes_vectors: whether vectors in the place of ids give the same; if not, the output of its table is replaced.
         plain_head: whether a decoder's logits are its output head's, with no cap or scale behind it.
         masked: whether it is an encoder with its output head, which fills mask tokens in.
         places: where an encoder–decoder attends, and how it begins; None for the others.
@@ -75,6 +81,7 @@ class Base:
     position_offset: int | None
     takes_token_types: bool
     separator: int | None
+    takes_vectors: bool = True
     plain_head: bool = False
     masked: bool = False
     places: Places | None = None
@@ -204,11 +211,20 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -
     if model.config.is_encoder_decoder:
         return pair_base_from(model, tokenizer, name, purpose)
     model.eval().requires_grad_(False)
-    table: Any = model.get_input_embeddings()
-    ids = torch.arange(4)[None] + table.weight.shape[0] // 2
+    ids = probing_ids(model)
     layers = probed_layers(model, ids)
     parameters = inspect.signature(model.forward).parameters
-    kind: Kind = "encoder" if sees_later_tokens(model, ids) else "decoder"
+    kind: Kind = "encoder" if sees_later_tokens(model, ids) or not ever_writes(model) else "decoder"
+    if kind == "decoder" and mixes_outside_attention(model, ids):
+        raise UnsupportedModelError(
+            f"layers of the family {model_type!r} keep a state besides keys and values, a convolution's or a "
+            "recurrence's, which neither a prefix nor a bundle's cache holds"
+        )
+    if has_indexer(model):
+        raise UnsupportedModelError(
+            f"in the family {model_type!r} an indexer chooses which tokens each one sees, which the exported operators "
+            "do not do"
+        )
     masked = purpose == WORDS and kind == "encoder"
     base = Base(
         model=model,
@@ -220,6 +236,7 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -
         position_offset=probed_position_offset(model, ids) if "position_ids" in parameters else None,
         takes_token_types="token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 0) > 0,
         separator=pair_separator(model, tokenizer),
+        takes_vectors=takes_vectors(model, ids),
         plain_head=kind == "decoder" and ends_in_its_head(model, ids),
         masked=masked,
     )
@@ -243,8 +260,7 @@ def pair_base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: s
         )
     model.eval().requires_grad_(False)
     routed(model)
-    table: Any = model.get_input_embeddings()
-    ids = torch.arange(4)[None] + table.weight.shape[0] // 2
+    ids = probing_ids(model)
     places = probed_places(model, ids, name)
     return Base(
         model=model,
@@ -252,7 +268,7 @@ def pair_base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: s
         name=name,
         kind="encoder-decoder",
         layers=places.decoder,
-        hidden_size=table.weight.shape[1],
+        hidden_size=model.get_input_embeddings().weight.shape[1],  # type: ignore[union-attr,arg-type]
         position_offset=None,
         takes_token_types=False,
         separator=None,

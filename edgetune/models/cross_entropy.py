@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import linear
 
+from edgetune.models.half import multiplier
+
 CHUNK = 2**23
 """Logits held at a time, 32 MiB of float32."""
 
@@ -27,7 +29,7 @@ class FrozenHeadLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
-            logits, wanted = linear(hidden[part], weight, bias).float(), targets[part, None]
+            logits, wanted = linear(hidden[part].to(weight.dtype), weight, bias).float(), targets[part, None]
             scale = logits.logsumexp(1, keepdim=True)
             total += (scale - logits.gather(1, wanted)).sum()
             if gradient is not None:
@@ -47,4 +49,6 @@ def frozen_head_loss(
     head: torch.nn.Linear, hidden: Float[Tensor, "M H"], targets: Int[Tensor, "M"]
 ) -> Float[Tensor, ""]:
     """The sum over M positions; gradients reach `hidden` alone."""
-    return FrozenHeadLoss.apply(hidden, head.weight, head.bias, targets)  # type: ignore[return-value]
+    weight = multiplier(head)
+    bias = None if head.bias is None else head.bias.to(weight.dtype)
+    return FrozenHeadLoss.apply(hidden, weight, bias, targets)  # type: ignore[return-value]

@@ -72,7 +72,7 @@ def encoded(model: PreTrainedModel, state: Pass, mask: Tensor, **inputs: Tensor)
 
 def decoded(
     model: PreTrainedModel, state: Pass, states: Tensor, mask: Tensor, ids: Tensor, cache: Any = None,
-    own_mask: Tensor | None = None,
+    own_mask: Tensor | None = None, **more: Tensor,
 ) -> Any:  # fmt: skip
     """The model's output for the decoder's `ids` over the encoder's states and their mask."""
     outputs: Any = BaseModelOutput(last_hidden_state=states)  # type: ignore[arg-type]
@@ -84,6 +84,7 @@ def decoded(
             decoder_attention_mask=own_mask,
             past_key_values=cache,
             use_cache=cache is not None,
+            **more,
         )
 
 

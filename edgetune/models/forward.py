@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from edgetune.models.attention import Pass, active
 from edgetune.models.cross_entropy import frozen_head_loss
+from edgetune.models.probes import backbone
 from edgetune.models.suffix import with_suffix_vectors
 from edgetune.models.virtual import NOTHING, Virtual
 
@@ -26,8 +29,14 @@ def full_mask(text_mask: Int[Tensor, "B T"], virtual: Virtual) -> Int[Tensor, "B
 
 def positions(mask: Int[Tensor, "B S"], length: int, offset: int = 0) -> Int[Tensor, "B T"]:
     """Positions of the last `length` columns of a mask: each row counts the ones before it, padding takes none."""
-    counted = torch.cumsum(mask, dim=1) - 1
-    return counted[:, counted.shape[1] - length :].clamp(min=0) + offset
+    return last_columns(torch.cumsum(mask, dim=1) - 1, length).clamp(min=0) + offset
+
+
+def last_columns(x: Tensor, length: int) -> Tensor:
+    """`[B, S]` → `[B, T]`; said to the tracer too, which does not work a difference of lengths out."""
+    last = x[:, x.shape[1] - length :]
+    torch._check(last.shape[1] == length)
+    return last
 
 
 def token_types(input_ids: Int[Tensor, "B T"], separator: int) -> Int[Tensor, "B T"]:
@@ -47,7 +56,7 @@ def text_inputs(base: Base, input_ids: Tensor, mask: Tensor, virtual: Virtual) -
         if virtual.prompt is not None:
             text = torch.cat([virtual.prompt.expand(batch, -1, -1), text], dim=1)
         inputs["inputs_embeds"], length = text, text.shape[1]
-    inputs["attention_mask"] = mask[:, mask.shape[1] - length :]
+    inputs["attention_mask"] = last_columns(mask, length)
     if base.position_offset is not None:
         inputs["position_ids"] = positions(mask, length, base.position_offset)
     if base.takes_token_types:
@@ -63,6 +72,24 @@ def text_vectors(base: Base, input_ids: Tensor, virtual: Virtual) -> Tensor:
     if virtual.suffix is None:
         return base.embeddings(input_ids)
     return with_suffix_vectors(base.embeddings, input_ids, virtual.suffix, base.vocab_size)
+
+
+@contextmanager
+def given_vectors(base: Base, inputs: dict[str, Any], input_ids: Tensor) -> Iterator[dict[str, Any]]:
+    """The inputs as the base takes them. One that does not do with vectors what it does with ids is given the text's
+    ids, behind zeros for a prompt's, while its table gives the vectors."""
+    if base.takes_vectors or "inputs_embeds" not in inputs:
+        yield inputs
+        return
+    vectors = inputs["inputs_embeds"]
+    others = {name: x for name, x in inputs.items() if name != "inputs_embeds"}
+    ids = torch.where(input_ids < base.vocab_size, input_ids, 0)
+    ids = torch.nn.functional.pad(ids, (vectors.shape[1] - ids.shape[1], 0))
+    hook = base.embeddings.register_forward_hook(lambda *_: vectors)
+    try:
+        yield {"input_ids": ids, **others}
+    finally:
+        hook.remove()
 
 
 def run(
@@ -87,8 +114,9 @@ def run(
         state.uneven = virtual.is_uneven
     extra = {"use_cache": False} if base.kind == "decoder" else {}
     with active(state):
-        model = base.model.base_model if headless else base.model
-        return model(**text_inputs(base, input_ids, mask, virtual), **extra)
+        model = backbone(base.model) if headless else base.model
+        with given_vectors(base, text_inputs(base, input_ids, mask, virtual), input_ids) as inputs:
+            return model(**inputs, **extra)
 
 
 def read_states(

@@ -29,6 +29,9 @@ On x86 without VNNI the products of 8-bit activations and 8-bit weights are summ
 weights overflow (onnxruntime, docs/performance/model-optimizations/quantization, "reduce range").
 """
 
+WIDE_BLOCK = 128
+"""Weights that share a scale, at least, in an encoder's table of 8 bits: smaller blocks gain nothing there."""
+
 
 SLICE = 1 << 22
 """Weights that are rounded at a time."""
@@ -191,26 +194,45 @@ def unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
 def roundings(base: Base, weights: Weights) -> dict[str, Rounding]:
     """The rounding of each parameter that is rounded, by its first name.
 
-    Those are the weights of linear layers and the table of input embeddings; with fp16 every matrix. Products of an
-    encoder in int8 are of integers, which is faster there; a table is always in blocks.
+    Those are the weights of linear layers and the table of input embeddings; with fp16 every matrix. Experts, many
+    matrices in one parameter, keep their precision. Products of an encoder in int8 are of integers, which is faster
+    there; a table is always in blocks. An encoder's table of positions has 8 bits.
     """
     found: dict[str, Rounding] = {}
     if not weights.rounds:
         return found
     names, products = names_of(base.model), linear_weights(base.model)
     table: Any = base.embeddings.weight
+    positions = position_tables(base.model) if base.kind == "encoder" else set()
     for name, parameter in base.model.named_parameters():
-        is_table = parameter is table
+        is_table = parameter is table or id(parameter) in positions
         precision = weights.precision_of(names[id(parameter)])
-        if precision == "fp16" and parameter.dim() > 1:
+        if precision == "fp16" and parameter.dim() == 2:
             found[name] = Rounding(16)
         elif precision in ("int8", "int4") and (is_table or id(parameter) in products):
-            bits = {"int8": 8, "int4": 4}[precision]
-            if is_table and parameter.shape[1] % weights.block_size:
-                continue
-            columns = bits == 8 and base.kind == "encoder" and not is_table
-            found[name] = Rounding(8) if columns else Rounding(bits, weights.block_size, weights.symmetric)
+            bits = 8 if precision == "int8" or id(parameter) in positions else 4
+            wide = bits == 8 and base.kind == "encoder"
+            if is_table:
+                size = max(weights.block_size, WIDE_BLOCK) if wide else weights.block_size
+                if block_size := table_block(parameter.shape[1], size):
+                    found[name] = Rounding(bits, block_size, weights.symmetric)
+            else:
+                found[name] = Rounding(8) if wide else Rounding(bits, weights.block_size, weights.symmetric)
     return found
+
+
+def table_block(width: int, block_size: int) -> int:
+    """The largest block of at most `block_size` that divides a table's rows, as looking up needs; 0 if none does."""
+    return max((size for size in BLOCK_SIZES if size <= block_size and width % size == 0), default=0)
+
+
+def position_tables(model: torch.nn.Module) -> set[int]:
+    """Ids of the tables of learned positions, which are looked up as that of words is."""
+    return {
+        id(module.weight)
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding)
+    }
 
 
 def names_of(model: torch.nn.Module) -> dict[int, tuple[str, ...]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -13,8 +14,12 @@ from edgetune.config import TrainConfig
 from edgetune.methods.tuned import Tuned
 from edgetune.training.batches import Batch
 from edgetune.training.objective import loss
-from edgetune.training.precision import warn_of_software
+from edgetune.training.parts import parts
+from edgetune.training.precision import products_in, warn_of_software
 from edgetune.training.state import joined, moments, named, part, set_moments, set_values, values
+
+WHOLE = nullcontext()
+"""Products in the precision of what is multiplied."""
 
 
 class Learner:
@@ -27,7 +32,9 @@ class Learner:
             self.parameters.values(), lr=config.peak_learning_rate, weight_decay=config.weight_decay
         )
         self.best: dict[str, Tensor] = {}
-        warn_of_software(config.precision, tuned.base.model.device.type)
+        device = tuned.base.model.device.type
+        self.products = products_in(config.precision, tuned.base.model, device)
+        warn_of_software(config.precision, device)
 
     def step(self, batches: Sequence[Batch], rate: float, number: int) -> float:
         """The loss over all batches, after one update with their joint gradient."""
@@ -35,7 +42,7 @@ class Learner:
             group["lr"] = rate
         self.optimizer.zero_grad()
         with draws_of(self.config.seed, number):
-            found = joint_gradient(self.tuned, batches, self.config)
+            found = joint_gradient(self.tuned, batches, self.products)
         if self.config.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip_norm)
         self.optimizer.step()
@@ -61,12 +68,17 @@ class Learner:
         self.best = part(tensors, "best")
 
 
-def joint_gradient(tuned: Tuned, batches: Sequence[Batch], config: TrainConfig) -> float:
-    """The loss over all batches; its gradient is added up in the parameters, that of one batch of all their rows."""
+def joint_gradient(tuned: Tuned, batches: Sequence[Batch], products: AbstractContextManager[object] = WHOLE) -> float:
+    """The loss over all batches; its gradient is added up in the parameters, that of one batch of all their rows.
+
+    `products` surrounds each forward pass.
+    """
     total, found = sum(batch.losses for batch in batches), 0.0
-    for batch in batches:
-        share = batch.losses / total
-        value = loss(tuned, batch, config.precision)
+    device = tuned.base.model.device.type
+    for rows in chain.from_iterable(parts(batch, device) for batch in batches):
+        share = rows.losses / total
+        with products:
+            value = loss(tuned, rows)
         (value * share).backward()
         found += value.item() * share
     return found

@@ -10,26 +10,21 @@ from edgetune_runtime.spans import OUTSIDE
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from edgetune.config import Precision
 from edgetune.methods.scaled import ScaledHead
 from edgetune.methods.tuned import Tuned
 from edgetune.metrics import class_metrics, number_metrics, tag_metrics, with_perplexity
 from edgetune.training.batches import IGNORED, Batch, by_length
 from edgetune.training.examples import Example
-from edgetune.training.precision import computing_in
 
 
-def loss(tuned: Tuned, batch: Batch, precision: Precision = "fp32") -> Tensor:
+def loss(tuned: Tuned, batch: Batch) -> Tensor:
     """Mean cross-entropy over rows of a classifier, words of a tagger, completion tokens of a generator; of a
-    regression the mean squared error of standardised values.
-
-    With bf16 the logits come out of a forward pass in bf16; the loss itself is always fp32.
+    regression the mean squared error of standardised values. Always fp32, whatever the base computes in.
     """
-    with computing_in(precision, tuned.base.model.device.type):
-        if batch.targets is not None:
-            return completion_loss(tuned, batch) / batch.losses
-        answers = tuned.class_logits(batch.input_ids, batch.mask).float()
-        return answer_loss(tuned, batch, answers) / batch.losses
+    if batch.targets is not None:
+        return completion_loss(tuned, batch) / batch.losses
+    answers = tuned.class_logits(batch.input_ids, batch.mask).float()
+    return answer_loss(tuned, batch, answers) / batch.losses
 
 
 def answer_loss(tuned: Tuned, batch: Batch, answers: Tensor) -> Tensor:

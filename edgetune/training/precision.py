@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import platform
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from edgetune.config import Precision
+from edgetune.models.half import HalfProducts
 
 log = logging.getLogger(__name__)
 
 
-def computing_in(precision: Precision, device: str) -> AbstractContextManager[object]:
-    """Matrix products inside are of that precision; fp32 changes nothing."""
-    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
+def products_in(precision: Precision, model: torch.nn.Module, device: str) -> AbstractContextManager[object]:
+    """Products of the frozen model inside, entered once a batch, are of that precision; fp32 changes nothing."""
+    if precision == "fp32":
+        return nullcontext()
+    return HalfProducts(model) if device == "cpu" else torch.autocast(device, torch.bfloat16)
 
 
 def has_bf16(device: str) -> bool:

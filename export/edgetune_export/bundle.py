@@ -19,6 +19,7 @@ from edgetune.models.spending import let_go, round_for_good
 from edgetune.output import new_folder
 from edgetune_export import manifest
 from edgetune_export.device import checked_name, device_file, device_metadata
+from edgetune_export.ecosystem import written_beside
 from edgetune_export.ensembles import check_ensembles, described_ensembles
 from edgetune_export.graphs import (
     float_table,
@@ -103,6 +104,8 @@ def export_bundle(
         (folder / "tokenizer.json").write_text(tokenizer_text(base.tokenizer), encoding="utf-8")
         if manifest.has_target_tokenizer(base):
             (folder / TARGET_TOKENIZER).write_text(tokenizer_text(base.target_tokenizer), encoding="utf-8")
+        if base.kind == "decoder" and needs == PLAIN and not ort:
+            written_beside(folder, base, shared=not standalone)
         if not standalone:
             write_adapters(folder, base, adapters)
         if spend:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from edgetune_export.fuse_rotary import Angles, Rotation, counted_from, rotation, tables
-from edgetune_export.rewriter import Rewriter, attribute, biased, constant, is_vector, made_by, width
+from edgetune_export.rewriter import Rewriter, attribute, biased, constant, is_vector, made_by, read_once, width
 
 HEADS_AND_TOKENS = [0, 2, 1, 3]
 ROTARY_MULTIPLE = 8
@@ -152,6 +152,8 @@ def bias_inside(node: ir.Node) -> None:
     """The bias of queries, keys and values that are parts of one Split → the operator's own."""
     split = made_by(node.inputs[0], "Split")
     if split is None or len(split.outputs) != 3 or list(split.outputs) != list(node.inputs[:3]) or node.inputs[3]:
+        return
+    if not all(map(read_once, split.outputs)):  # DeBERTa multiplies queries and keys with distances too
         return
     parts = biased(split.inputs[0])
     if parts is not None and constant(parts[1]) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +12,24 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from edgetune.errors import UnsupportedModelError
-from edgetune.models.attention import Pass, causal_window, current, explicit_mask, refuse_unknown, repeated
+from edgetune.models.attention import (
+    KeyValue,
+    Pass,
+    causal_window,
+    current,
+    equal_widths,
+    explicit_mask,
+    repeated,
+    seen_by,
+    with_sink,
+)
 
 ENCODER, DECODER = "edgetune_trace_encoder", "edgetune_trace_decoder"
 BLOCKED = -1e9
 """Added to the scores of what a row may not see; softmax makes it exactly 0 in float32."""
+
+HEAD_SINK = 11
+"""Number of GroupQueryAttention's input of that name."""
 
 
 @dataclass
@@ -25,10 +39,12 @@ class DecoderPass(Pass):
     Attributes:
         seqlens_k: int32 `[B]`, positions in use after this step, minus one; a layer lacks `skipped` of them.
         total: int32 scalar, the longest row's positions after this step.
+        length: the same as a number; a cache may be longer.
     """
 
     seqlens_k: Tensor = field(default_factory=lambda: torch.empty(0))
     total: Tensor = field(default_factory=lambda: torch.empty(0))
+    length: Any = 0
     present: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     @property
@@ -43,11 +59,12 @@ class FedCache:
     """Stands in for transformers' cache: the operator joins past and present, so the model sees its own step alone."""
 
     is_compileable = False
+    is_initialized = False
     layers: tuple[()] = ()
 
     def __init__(self, layers: int, length: Any) -> None:
         self.count, self.length = layers, length
-        self.is_sliding = [False] * layers
+        self.is_sliding = self.is_linear = self.is_dummy = [False] * layers
 
     def update(self, key: Tensor, value: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         return key, value
@@ -73,8 +90,19 @@ def flat(x: Tensor) -> Tensor:
     return x.transpose(1, 2).reshape(b, t, n * d)
 
 
-def scale_of(query: Tensor, scaling: float | None) -> float:
-    return float(query.shape[-1] ** -0.5 if scaling is None else scaling)
+def group_query(
+    inputs: list[Tensor | None], attributes: dict[str, Any], past: KeyValue, sinks: Tensor | None, shape: Sequence[Any]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One com.microsoft::GroupQueryAttention; `shape` is that of the query, `[B, N, T, D]`."""
+    (b, n, t, d), k = shape, past[0].shape[1]
+    if sinks is not None:
+        inputs = [*inputs, *[None] * (HEAD_SINK - len(inputs)), sinks]
+    whole = [b, k, past[0].shape[2] + t, d]
+    out, present_key, present_value = torch.onnx.ops.symbolic_multi_out(
+        "com.microsoft::GroupQueryAttention", inputs, {"num_heads": n, "kv_num_heads": k, **attributes},
+        dtypes=[past[0].dtype] * 3, shapes=[[b, t, n * d], whole, whole], version=1,
+    )  # fmt: skip
+    return out.reshape(b, t, n, d), present_key, present_value
 
 
 def group_query_attention(
@@ -82,30 +110,36 @@ def group_query_attention(
     scaling: float | None = None, dropout: float = 0.0, **extra: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """query `[B, N, T, D]`, key and value `[B, K, T, D]` → `[B, T, N, D]` as one com.microsoft::GroupQueryAttention."""
-    refuse_unknown(module, extra)
+    if attention_mask is not None:
+        raise UnsupportedModelError(
+            f"{type(module).__name__} makes an attention mask of its own, which the exported operators do not take"
+        )
     if extra.get("position_bias") is not None:
         raise UnsupportedModelError(f"{type(module).__name__} is a decoder with a relative position bias")
-    state = current()
+    state, size = current(), value.shape[-1]
     assert isinstance(state, DecoderPass)
     past = state.next_past()
     assert past is not None
-    (b, n, t, d), k, length = query.shape, key.shape[1], past[0].shape[2]
-    out, present_key, present_value = torch.onnx.ops.symbolic_multi_out(
-        "com.microsoft::GroupQueryAttention",
-        [flat(query), flat(key), flat(value), *past, state.layer_seqlens_k, state.total],
-        {
-            "num_heads": n,
-            "kv_num_heads": k,
-            "scale": scale_of(query, scaling),
-            "local_window_size": causal_window(module, extra) or -1,
-            "softcap": float(extra.get("softcap") or 0.0),
-        },
-        dtypes=[query.dtype] * 3,
-        shapes=[[b, t, n * d], [b, k, length + t, d], [b, k, length + t, d]],
-        version=1,
-    )
-    state.present.append((present_key, present_value))
-    return out.reshape(b, t, n, d), None
+    query, key, value, scale = equal_widths(query, key, value, scaling)
+    attributes = {
+        "scale": scale,
+        "local_window_size": causal_window(module, extra) or -1,
+        "softcap": float(extra.get("softcap") or 0.0),
+    }
+    inputs = [flat(query), flat(key), flat(value), *past, state.layer_seqlens_k, state.total]
+    if (slopes := extra.get("slopes")) is not None:
+        inputs += [None, None, None, linear_bias(state, slopes, query.shape[2])]
+    out, *present = group_query(inputs, attributes, past, extra.get("s_aux"), query.shape)
+    state.present.append((present[0], present[1]))
+    return out[..., :size], None
+
+
+def linear_bias(state: DecoderPass, slopes: Tensor, rows: Any) -> Tensor:
+    """`[1, N, T, past + T]`, slope times position: a softmax is the same whatever is added to all of a row."""
+    if "linear" not in state.masks:
+        bias = slopes[:, None, None] * torch.arange(state.length)
+        state.masks["linear"] = bias[None].expand(1, slopes.numel(), rows, state.length)
+    return state.masks["linear"]
 
 
 def multi_head_attention(
@@ -116,29 +150,43 @@ def multi_head_attention(
 
     The present outputs are declared though nobody reads them: without them the operator ignores its past.
     """
-    refuse_unknown(module, extra)
-    state = current()
+    state, size = current(), value.shape[-1]
+    query, key, value, scale = equal_widths(query, key, value, scaling)
+    attention_mask = seen_by(module, attention_mask, query.shape[2])
     assert state is not None and attention_mask is not None
     past = state.next_past()
     (b, n, t, d), length = query.shape, 0 if past is None else past[0].shape[2]
     visible = attention_mask if past is None else state.widened(attention_mask, length, causal_window(module, extra))
     own = extra.get("position_bias")
     bias = additive(state, visible, t) if own is None else state.biased(visible, own, BLOCKED)
+    if (sinks := extra.get("s_aux")) is not None:
+        key, value, bias = with_sink(key, value, bias, sinks, t)
+    if softcap := extra.get("softcap"):
+        both = zip(past or (key[:, :, :0], value[:, :, :0]), (key, value))
+        key, value = (repeated(torch.cat([old.expand(b, -1, -1, -1), new], 2), n) for old, new in both)
+        return capped_attention(query, key, value, bias, scale, softcap)[..., :size], None
     inputs = [flat(query), flat(repeated(key, n)), flat(repeated(value, n)), None, None, bias]
-    attributes = {"num_heads": n, "scale": scale_of(query, scaling)}
+    attributes = {"num_heads": n, "scale": scale}
     operator = "com.microsoft::MultiHeadAttention"
     if past is None:
         out = torch.onnx.ops.symbolic(operator, inputs, attributes, dtype=query.dtype, shape=[b, t, n * d], version=1)
     else:
+        s = key.shape[2]
         out, _, _ = torch.onnx.ops.symbolic_multi_out(
             operator,
             [*inputs, *(repeated(x, n) for x in past)],
             attributes,
             dtypes=[query.dtype] * 3,
-            shapes=[[b, t, n * d], [b, n, length + t, d], [b, n, length + t, d]],
+            shapes=[[b, t, n * d], [b, n, length + s, d], [b, n, length + s, d]],
             version=1,
         )
-    return out.reshape(b, t, n, d), None
+    return out.reshape(b, t, n, d)[..., :size], None
+
+
+def capped_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float, softcap: float) -> Tensor:
+    """query `[B, N, T, D]` → `[B, T, N, D]` in plain operators: MultiHeadAttention knows no soft cap."""
+    scores = softcap * torch.tanh(query @ key.transpose(2, 3) * (scale / softcap)) + bias
+    return (scores.softmax(-1) @ value).transpose(1, 2)
 
 
 def additive(state: Pass, visible: Tensor, length: Any) -> Tensor:

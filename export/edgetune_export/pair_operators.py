@@ -13,8 +13,17 @@ from transformers import EncoderDecoderCache
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from edgetune.models.attention import KeyValue, Pass, current, explicit_mask, refuse_unknown
-from edgetune_export.operators import DecoderPass, FedCache, flat, multi_head_attention, scale_of
+from edgetune.errors import UnsupportedModelError
+from edgetune.models.attention import KeyValue, Pass, causal_window, current, explicit_mask, repeated
+from edgetune_export.operators import (
+    DecoderPass,
+    FedCache,
+    additive,
+    capped_attention,
+    flat,
+    group_query,
+    multi_head_attention,
+)
 
 PAIR = "edgetune_trace_pair"
 
@@ -100,40 +109,44 @@ def pair_attention(
         return query.transpose(1, 2), None
     if not isinstance(state, PairPass):
         return multi_head_attention(module, query, key, value, attention_mask, scaling, dropout, **extra)
-    refuse_unknown(module, extra)
+    if extra.get("s_aux") is not None:
+        raise UnsupportedModelError(f"{type(module).__name__} has attention sinks between encoder and decoder")
+    scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+    softcap = extra.get("softcap")
     if state.next_place() == "cross":
-        return cross_attention(state, query, key, value, scaling), None
-    return own_attention(state, query, extra.get("position_bias"), scaling), None
+        return cross_attention(state, query, key, value, scale, softcap), None
+    window = causal_window(module, extra) or -1
+    attributes = {"scale": scale, "local_window_size": window, "softcap": float(softcap or 0.0)}
+    return own_attention(state, query, extra.get("position_bias"), attributes), None
 
 
-def cross_attention(state: PairPass, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-    """Fed keys and values `[B, N, S, D]`, taken by com.microsoft::MultiHeadAttention as they are."""
+def cross_attention(
+    state: PairPass, query: Tensor, key: Tensor, value: Tensor, scale: float, softcap: float | None
+) -> Tensor:
+    """Fed keys and values `[B, K, S, D]`, taken by com.microsoft::MultiHeadAttention as they are where K is N."""
     b, n, t, d = query.shape
+    key, value = repeated(key, n), repeated(value, n)
+    if softcap:
+        visible = state.cross_mask[:, None, None].bool()
+        return capped_attention(query, key, value, additive(state, visible, t), scale, softcap)
     inputs = [flat(query), key, value, None, state.cross_mask]
     out = torch.onnx.ops.symbolic(
-        "com.microsoft::MultiHeadAttention", inputs, {"num_heads": n, "scale": scale_of(query, scaling)},
+        "com.microsoft::MultiHeadAttention", inputs, {"num_heads": n, "scale": scale},
         dtype=query.dtype, shape=[b, t, n * d], version=1,
     )  # fmt: skip
     return out.reshape(b, t, n, d)
 
 
-def own_attention(state: PairPass, query: Tensor, bias: Tensor | None, scaling: float | None) -> Tensor:
+def own_attention(state: PairPass, query: Tensor, bias: Tensor | None, attributes: dict[str, Any]) -> Tensor:
     """com.microsoft::GroupQueryAttention over the fed cache, with T5's bias where there is one."""
     past = state.next_past()
     assert past is not None and state.own is not None
     key, value = state.own
-    (b, n, t, d), k, length = query.shape, key.shape[1], past[0].shape[2]
     added = [] if bias is None else [None, None, None, state.by_row(bias)]
-    out, present_key, present_value = torch.onnx.ops.symbolic_multi_out(
-        "com.microsoft::GroupQueryAttention",
-        [flat(query), flat(key), flat(value), *past, state.seqlens_k, state.total, *added],
-        {"num_heads": n, "kv_num_heads": k, "scale": scale_of(query, scaling)},
-        dtypes=[query.dtype] * 3,
-        shapes=[[b, t, n * d], [b, k, length + t, d], [b, k, length + t, d]],
-        version=1,
-    )
-    state.present.append((present_key, present_value))
-    return out.reshape(b, t, n, d)
+    inputs = [flat(query), flat(key), flat(value), *past, state.seqlens_k, state.total, *added]
+    out, *present = group_query(inputs, attributes, past, None, query.shape)
+    state.present.append((present[0], present[1]))
+    return out
 
 
 def pair_mask(*args: Any, **kwargs: Any) -> Tensor | None:

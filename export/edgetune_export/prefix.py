@@ -9,9 +9,10 @@ import onnx_ir
 from onnx_ir.tape import Tape
 from torch import Tensor
 
+from edgetune.errors import UnsupportedModelError
 from edgetune.models.attention import KeyValue
 from edgetune_export.operators import BLOCKED
-from edgetune_export.trace import KEEP
+from edgetune_export.trace import BATCH, KEEP
 
 INT64_MAX = np.iinfo(np.int64).max
 
@@ -98,10 +99,14 @@ def fold_prefix(model: onnx_ir.Model, prefix: list[KeyValue]) -> None:
     for value_use in uses:
         value_use.node.replace_input_with(value_use.idx, mask)
     for i, (node, (key, value)) in enumerate(zip(attentions, prefix)):
+        if len(node.inputs) > 10 and node.inputs[10] is not None:
+            raise UnsupportedModelError(
+                "a decoder with linear biases (ALiBi) cannot be exported alone; leave out --standalone"
+            )
         front = fronts.of(key.shape[2])
         node.replace_input_with(5, front.seqlens_k)
         node.replace_input_with(6, front.total)
-        node.resize_inputs(11)
+        node.resize_inputs(max(len(node.inputs), 11))
         node.replace_input_with(10, front.bias)
         if front.length:
             join(node, front, fronts, {f"past_key_values.{i}.key": key, f"past_key_values.{i}.value": value})
@@ -140,7 +145,7 @@ def redeclare(graph: onnx_ir.Graph, lengths: list[int]) -> None:
     for value in [*graph.inputs, *graph.outputs]:
         name = value.name or ""
         if name == "logits":
-            value.shape = onnx_ir.Shape(["B", "T", value.shape[2]])  # type: ignore[index]
+            value.shape = onnx_ir.Shape([BATCH, "T", value.shape[2]])  # type: ignore[index]
         elif len(set(lengths)) > 1 and name.startswith(("past_key_values.", "present.")):
             word, layer, _ = name.split(".")
             batch, heads, _, size = value.shape  # type: ignore[misc]

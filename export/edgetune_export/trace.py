@@ -15,12 +15,13 @@ from torch import Tensor
 
 from edgetune.config import Pooling
 from edgetune.errors import UnsupportedModelError
-from edgetune.methods.head import ACTIVATIONS, first_seen, pooled
+from edgetune.methods.head import ACTIVATIONS, pooled
 from edgetune.models import attention
 from edgetune.models.attention import Pass, active
 from edgetune.models.base import Base
-from edgetune.models.forward import positions, read_states, text_vectors
+from edgetune.models.forward import given_vectors, positions, read_states, text_vectors
 from edgetune.models.virtual import Virtual
+from edgetune_export.experts import traced_experts
 from edgetune_export.needs import PLAIN, SKIPPED, SUFFIX, Needs
 from edgetune_export.operators import DECODER, ENCODER, DecoderPass, FedCache
 from edgetune_export.simplify import simplified
@@ -29,6 +30,8 @@ OPSET = 21
 KEEP = "num_logits_to_keep"
 HEAD = ["head.weight", "head.bias", "head.dense.weight", "head.dense.bias", "head.dense.activation"]
 AUTO = torch.export.Dim.DYNAMIC
+BATCH = "batch_size"
+"""B by the name that transformers.js looks for: it makes the first, empty cache by the names of dimensions."""
 
 
 def cache_names(layers: int) -> list[str]:
@@ -56,6 +59,7 @@ class DecoderGraph(torch.nn.Module):
             past=paired(past),
             seqlens_k=(used - 1).to(torch.int32),
             total=torch.full((), attention_mask.shape[1], dtype=torch.int32),
+            length=attention_mask.shape[1],
             skipped=given.get(SKIPPED),
         )
         inputs: dict[str, Any] = {"input_ids": input_ids}
@@ -72,7 +76,7 @@ class DecoderGraph(torch.nn.Module):
 
         hook = self.base.output_head.register_forward_pre_hook(select)
         try:
-            with active(state):
+            with active(state), given_vectors(self.base, inputs, input_ids) as inputs:
                 cache = FedCache(len(self.base.layers), past[0].shape[2])
                 logits = self.model(**inputs, past_key_values=cache, use_cache=True).logits
         finally:
@@ -128,13 +132,24 @@ def class_features(
     which those from V on are virtual tokens behind the text where it `has_suffix`."""
     length = input_ids.shape[1]
     if pooling == "start":
-        return first_seen(hidden, mask[:, mask.shape[1] - hidden.shape[1] :])
+        return read_at(hidden, mask[:, mask.shape[1] - hidden.shape[1] :].argmax(1))
+    if pooling == "first":
+        return read_at(hidden, torch.zeros_like(input_ids[:, 0]) + (hidden.shape[1] - length))
     if pooling == "mask":
         return pooled(hidden[:, hidden.shape[1] - length :], (input_ids == base.mask_token_id).long(), pooling)
     text, text_mask = hidden[:, hidden.shape[1] - length :], mask[:, mask.shape[1] - length :]
     if has_suffix:
         text_mask = text_mask * (input_ids < base.vocab_size)
     return pooled(text, text_mask, pooling)
+
+
+def read_at(hidden: Tensor, at: Tensor) -> Tensor:
+    """`[B, S, H]` and int64 `[B]` → `[B, H]`, each row's vector at its position, as an operator that `fuse_reading`
+    finds."""
+    (b, _, h), rows = hidden.shape, at[:, None]
+    return torch.onnx.ops.symbolic(
+        "GatherND", [hidden, rows], {"batch_dims": 1}, dtype=hidden.dtype, shape=[b, h], version=13
+    )
 
 
 def activated(inner: Tensor, kinds: Tensor) -> Tensor:
@@ -148,10 +163,11 @@ def activated(inner: Tensor, kinds: Tensor) -> Tensor:
 
 @contextmanager
 def traced_with(base: Base, name: str) -> Iterator[None]:
-    """The base attends through `name` inside, and through training's attention again after."""
+    """Inside, the base attends through `name` and its experts are operators; after, both are training's again."""
     base.model.set_attn_implementation(name)
     try:
-        yield
+        with traced_experts(base.model):
+            yield
     finally:
         base.model.set_attn_implementation(attention.NAME)
 
@@ -169,10 +185,12 @@ def exported(
                 module, arguments, dynamo=True, opset_version=OPSET, verbose=False, input_names=inputs,
                 output_names=outputs, dynamic_shapes=dynamic, external_data=False, optimize=False,
             )  # fmt: skip
-    except UnsupportedModelError:
-        raise
     except Exception as error:
-        cause = error.__cause__ or error
+        cause = error
+        while cause.__cause__ is not None and not isinstance(cause, UnsupportedModelError):
+            cause = cause.__cause__
+        if isinstance(cause, UnsupportedModelError):
+            raise cause from None
         raise UnsupportedModelError(
             f"the model could not be traced: {type(cause).__name__}: {str(cause).strip().splitlines()[0]}"
         ) from error
@@ -198,12 +216,13 @@ def decoder_graph(base: Base, needs: Needs = PLAIN) -> onnx_ir.Model:
     outputs = ["logits", *(n.format("present") for n in names)]
     with traced_with(base, DECODER):
         model = exported(DecoderGraph(base, needs), arguments, inputs, outputs, dynamic)
-    shapes: dict[str, list[str | int]] = {"input_ids": ["B", "T"], "attention_mask": ["B", "past + T"], KEEP: []}
+    shapes: dict[str, list[str | int]] = {"input_ids": [BATCH, "T"], "attention_mask": [BATCH, "past + T"], KEEP: []}
     shapes |= needs.shapes(base)
-    shapes["logits"] = ["B", "kept", base.vocab_size]
+    # what the default keeps: onnxruntime-genai makes room for logits by the declared shape
+    shapes["logits"] = [BATCH, 1, base.vocab_size]
     for name, shape in zip(names, (shape for shape in base.layers for _ in range(2))):
-        shapes[name.format("past_key_values")] = ["B", shape.key_value_heads, "past", shape.head_size]
-        shapes[name.format("present")] = ["B", shape.key_value_heads, "present", shape.head_size]
+        shapes[name.format("past_key_values")] = [BATCH, shape.key_value_heads, "past", shape.head_size]
+        shapes[name.format("present")] = [BATCH, shape.key_value_heads, "present", shape.head_size]
     declared(model, shapes)
     with_default(model, KEEP, torch.tensor(1))
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from edgetune.methods.places import layer_names
 from edgetune.models.attention import Pass
 from edgetune.models.base import Base
 from edgetune.models.encoder_decoder import Places, decoded, encoded
+from edgetune.models.forward import positions
 from edgetune.models.forward_pairs import encoder_inputs, places_of
 from edgetune.models.layer import LayerShape
 from edgetune_export.needs import PLAIN, SUFFIX, Needs
@@ -30,6 +32,8 @@ from edgetune_export.trace import (
 )
 
 ENCODER_FILE, DECODER_FILE = "encoder.onnx", "decoder.onnx"
+POSITIONS = "decoder_position_ids"
+"""What some families take; the others count from the cache's length."""
 
 
 class PairEncoderGraph(torch.nn.Module):
@@ -78,7 +82,9 @@ class PairDecoderGraph(torch.nn.Module):
             cross_mask=encoder_attention_mask.to(torch.int32),
             shift=total - used,
         )
-        first = total - length if places.relative else (used - length)[:, None]
+        takes_positions = POSITIONS in inspect.signature(self.model.forward).parameters
+        more = {POSITIONS: positions(attention_mask, length)} if takes_positions else {}
+        first = total - length if places.relative or takes_positions else (used - length)[:, None]
         cache = PairCache(OwnCache(state, first, total - length), paired(cross))
         states = torch.zeros(batch, encoder_attention_mask.shape[1], self.base.hidden_size)
 
@@ -88,7 +94,9 @@ class PairDecoderGraph(torch.nn.Module):
         hook = self.base.output_head.register_forward_pre_hook(select)
         try:
             with positions_by_row(self.model):
-                out = decoded(self.model, state, states, encoder_attention_mask, input_ids, cache, attention_mask)
+                out = decoded(
+                    self.model, state, states, encoder_attention_mask, input_ids, cache, attention_mask, **more
+                )
         finally:
             hook.remove()
         return (out.logits, *(x for layer in state.present for x in layer))

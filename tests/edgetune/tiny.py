@@ -43,6 +43,8 @@ DECODERS = {
     "gemma3": lambda: transformers.Gemma3TextConfig(**SLIDING, **GROUPED),
     "gpt2": lambda: transformers.GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, vocab_size=VOCAB, **IDS),
     "opt": lambda: transformers.OPTConfig(ffn_dim=48, word_embed_proj_dim=32, **SHAPE, **IDS),
+    "gpt-oss": lambda: transformers.GptOssConfig(num_local_experts=4, num_experts_per_tok=2, **SLIDING, **GROUPED),
+    "bloom": lambda: transformers.BloomConfig(hidden_size=32, n_layer=2, n_head=4, vocab_size=VOCAB, **IDS),
 }
 READ_TWICE = {
     "gemma4": lambda: gemma4(num_global_key_value_heads=2),
@@ -59,6 +61,10 @@ ENCODERS = {
     ),
     "modernbert": lambda: transformers.ModernBertConfig(
         **SHAPE, **IDS, cls_token_id=CLS, sep_token_id=SEP, local_attention=4, global_attn_every_n_layers=2
+    ),
+    "mpnet": lambda: transformers.MPNetConfig(**SHAPE, pad_token_id=1),
+    "deberta-v2": lambda: transformers.DebertaV2Config(
+        relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=8, **SHAPE, pad_token_id=PAD
     ),
 }
 

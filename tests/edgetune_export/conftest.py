@@ -44,8 +44,38 @@ DECODERS = {
     ),
     "Phi3": lambda: transformers.Phi3Config(sliding_window=WINDOW, **GROUPED, **ENDS),
     "Mistral": lambda: transformers.MistralConfig(sliding_window=WINDOW, **GROUPED, **ENDS),
+    "GPT-OSS": lambda: transformers.GptOssConfig(
+        head_dim=16, sliding_window=WINDOW, num_local_experts=4, num_experts_per_tok=2, **GROUPED, **ENDS
+    ),
+    "GPT-J": lambda: transformers.GPTJConfig(
+        n_embd=64, n_layer=2, n_head=4, n_positions=256, rotary_dim=8, vocab_size=VOCAB, **ENDS
+    ),
+    "Falcon": lambda: transformers.FalconConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=VOCAB, **ENDS
+    ),
+    "BLOOM": lambda: transformers.BloomConfig(hidden_size=64, n_layer=2, n_head=4, vocab_size=VOCAB, **ENDS),
 }
 """Every family of issue and README; windows are shorter than the texts."""
+
+LATENT = {
+    "DeepSeek-V3": lambda: transformers.DeepseekV3Config(
+        q_lora_rank=32,
+        kv_lora_rank=32,
+        qk_rope_head_dim=8,
+        qk_nope_head_dim=16,
+        v_head_dim=16,
+        n_routed_experts=4,
+        num_experts_per_tok=2,
+        n_group=1,
+        topk_group=1,
+        first_k_dense_replace=1,
+        moe_intermediate_size=32,
+        num_key_value_heads=4,
+        **TINY,
+        **ENDS,
+    ),
+}
+"""transformers' own cache of these holds what keys and values are made of, so that no prefix can be put there."""
 
 ENCODERS = {
     "BERT": lambda: transformers.BertConfig(**TINY),
@@ -60,6 +90,12 @@ ENCODERS = {
         global_attn_every_n_layers=2, **TINY,
     ),
     "XLM-RoBERTa": lambda: transformers.XLMRobertaConfig(**TINY, pad_token_id=1),
+    "MPNet": lambda: transformers.MPNetConfig(**TINY, pad_token_id=1),
+    "DeBERTa-v2": lambda: transformers.DebertaV2Config(
+        relative_attention=True, pos_att_type=["p2c", "c2p"], position_buckets=8, norm_rel_ebd="layer_norm",
+        share_att_key=True, type_vocab_size=0, **TINY,
+    ),
+    "CLIP": lambda: transformers.CLIPTextConfig(**TINY, **ENDS),
 }  # fmt: skip
 
 
@@ -86,9 +122,9 @@ def made_base(family):
     """Weights of random size 0.15: at the usual 0.02 attention is nearly uniform and a wrong mask hardly shows."""
     torch.manual_seed(0)
     kind, task = transformers.AutoModel, "classify"
-    if family in DECODERS:
+    if family in DECODERS or family in LATENT:
         kind, task = transformers.AutoModelForCausalLM, "generate"
-    model = kind.from_config({**DECODERS, **ENCODERS}[family]())
+    model = kind.from_config({**DECODERS, **LATENT, **ENCODERS}[family]())
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:

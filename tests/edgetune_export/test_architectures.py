@@ -9,7 +9,7 @@ from references.eager import eager_greedy, eager_logits
 
 from edgetune.adapter import tuned_from
 
-from .conftest import DECODERS, ENCODERS, made_base, random_adapter, rows_of
+from .conftest import DECODERS, ENCODERS, LATENT, made_base, random_adapter, rows_of
 
 TOLERANCE = 1e-4
 LENGTHS = (5, 14, 1, 9)
@@ -48,6 +48,20 @@ def test_rows_with_different_adapters_and_lengths_share_a_batch(decoder_bundle):
     answers = model.generate(rows, adapter=names, max_new_tokens=12, temperature=0)
     for ids, name, answer in zip(rows, names, answers):
         assert answer.token_ids == eager_greedy(base, adapters[name], ids, 12)[0]
+
+
+@pytest.mark.parametrize("family", list(LATENT))
+def test_a_decoder_whose_own_cache_is_latent_gives_the_logits_of_eager_attention(family, tmp_path):
+    """The export compares the prefix with torch's."""
+    base = made_base(family)
+    adapters = {"prompt": random_adapter(base, "prompt", 3), "prefix": random_adapter(base, "prefix", 4)}
+    export_bundle(base, adapters, tmp_path / "bundle")
+    model = edgetune_runtime.load(tmp_path / "bundle")
+    for name, adapter in (("prompt", adapters["prompt"]), (None, None)):
+        for ids in rows_of(LENGTHS):
+            expected = eager_logits(base, adapter, ids).numpy()
+            for got in (model.logits(ids, adapter=name), model.step_logits(ids, adapter=name)):
+                np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE)
 
 
 def test_encoder_gives_the_logits_of_torch(encoder_bundle):

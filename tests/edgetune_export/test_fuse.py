@@ -7,6 +7,7 @@ import torch
 from edgetune_export.fuse import fused
 from edgetune_export.graphs import lean, write_graph
 from edgetune_export.quantize import quantized
+from edgetune_export.rewriter import made_by
 from edgetune_export.trace import decoder_graph, encoder_graph
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -55,6 +56,25 @@ def test_an_encoder_has_its_biases_and_sums_inside():
     found = fused_nodes("BERT")
     assert found["MatMul"] == 4 * 2 and found["BiasGelu"] == 2 and found["SkipLayerNormalization"] == 4
     assert found["MultiHeadAttention"] == found["Split"] == 2 and found["Transpose"] == 0
+
+
+@pytest.mark.parametrize("pooling", ["first", "start"])
+@pytest.mark.parametrize("family", ["BERT", "RoBERTa", "DistilBERT", "ALBERT", "ELECTRA", "ModernBERT"])
+def test_a_head_that_reads_one_position_leaves_the_last_layer_one(family, pooling):
+    """Of the two layers the second has queries and what follows them `[B, X]`; onnx infers the ranks anew."""
+    base = made_base(family)
+    model = fused(encoder_graph(base, pooling), base.max_positions)
+    last = [node for node in model.graph if node.op_type == "MultiHeadAttention"][-1]
+    assert made_by(last.inputs[0], "Unsqueeze") is not None, "one query a row"
+    behind, todo = set(), list(last.outputs[0].uses())
+    while todo:
+        node = todo.pop().node
+        if node not in behind:
+            behind.add(node)
+            todo += [use for value in node.outputs for use in value.uses()]
+    kinds = Counter(node.op_type for node in behind)
+    assert kinds["Squeeze"] == 1 and kinds["GatherND"] == 0
+    assert kinds["MatMul"] == 3, "the attention's and the two of the layer's second half"
 
 
 def test_a_small_llama_of_thirty_layers_has_at_most_four_hundred_nodes_in_int4(tmp_path):

@@ -1,5 +1,7 @@
 """The independent reference of decoders: transformers' own eager attention and cache, nothing of edgetune's."""
 
+import inspect
+
 import torch
 from transformers import DynamicCache
 
@@ -21,8 +23,10 @@ def eager_logits(base, adapter, ids):
                 key, value = (tensors[f"past_key_values.{i}.{part}"][None] for part in ("key", "value"))
                 virtual = key.shape[2]
                 cache.update(key, value, i)
+        takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         positions = torch.arange(virtual, virtual + embeds.shape[1])[None]
-        return model(inputs_embeds=embeds, past_key_values=cache, position_ids=positions).logits[0, -len(ids) :]
+        inputs = {"position_ids": positions} if takes_positions else {}
+        return model(inputs_embeds=embeds, past_key_values=cache, **inputs).logits[0, -len(ids) :]
     finally:
         model.set_attn_implementation(previous)
 

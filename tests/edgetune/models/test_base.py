@@ -9,7 +9,7 @@ from edgetune.errors import ConfigError, UnsupportedModelError
 from edgetune.methods.head import pooled
 from edgetune.models.base import LayerShape, base_from, load_base, task_named
 
-from ..tiny import DECODERS, ENCODERS, EOS, PAD, SEP, SHAPE, base_of, model_of, saved, tokenizer_of
+from ..tiny import DECODERS, ENCODERS, EOS, GROUPED, IDS, PAD, SEP, SHAPE, base_of, model_of, saved, tokenizer_of
 
 
 def test_shapes_in_signatures_are_checked_while_the_tests_run():
@@ -35,18 +35,39 @@ def test_a_base_is_frozen_and_in_evaluation_mode(base, family):
 
 
 @pytest.mark.parametrize("name, model", [
-    ("deberta-v2", lambda: transformers.DebertaV2Model(transformers.DebertaV2Config(**SHAPE))),
-    ("mpnet", lambda: transformers.MPNetModel(transformers.MPNetConfig(**SHAPE))),
+    ("convbert", lambda: transformers.ConvBertModel(transformers.ConvBertConfig(**SHAPE))),
+    ("fnet", lambda: transformers.FNetModel(transformers.FNetConfig(**SHAPE))),
 ])  # fmt: skip
 def test_a_family_without_the_attention_interface_is_refused_by_name(name, model):
     with pytest.raises(UnsupportedModelError, match=f"'{name}' does not route its attention"):
         base_from(model(), None, "some/model", "classify")
 
 
-def test_bloom_is_refused_by_name():
-    model = transformers.BloomForCausalLM(transformers.BloomConfig(vocab_size=64, hidden_size=32, n_layer=2, n_head=4))
-    with pytest.raises(UnsupportedModelError, match="'bloom' does not route its attention"):
+def test_a_decoder_without_the_attention_interface_is_refused_by_name():
+    model = transformers.XGLMForCausalLM(transformers.XGLMConfig(vocab_size=64, d_model=32, ffn_dim=48, num_layers=2,
+                                                                 attention_heads=4))  # fmt: skip
+    with pytest.raises(UnsupportedModelError, match="'xglm' does not route its attention"):
         base_from(model, None, "some/model", "generate")
+
+
+def test_a_state_that_no_cache_of_keys_holds_is_refused():
+    config = transformers.Lfm2Config(layer_types=["conv", "full_attention"], **GROUPED)
+    with pytest.raises(UnsupportedModelError, match="'lfm2' keep a state besides keys and values"):
+        base_from(transformers.Lfm2ForCausalLM(config), None, "some/model", "generate")
+
+
+def test_a_mask_of_the_models_own_is_refused():
+    model = transformers.DogeForCausalLM(transformers.DogeConfig(**GROUPED))
+    with pytest.raises(UnsupportedModelError, match="DogeAttention makes an attention mask of its own"):
+        base_from(model, None, "some/model", "generate")
+
+
+def test_a_text_tower_without_an_output_head_is_read_like_an_encoder():
+    tower = transformers.CLIPTextModel(transformers.CLIPTextConfig(**SHAPE, **IDS))
+    base = base_from(tower, None, "some/tower", "classify")
+    assert (base.kind, base.takes_vectors, len(base.layers)) == ("encoder", False, 2)
+    with pytest.raises(UnsupportedModelError, match="is a decoder; --task classify needs an encoder"):
+        base_from(model_of("llama").model, None, "some/llama", "classify")
 
 
 BART = dict(d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,

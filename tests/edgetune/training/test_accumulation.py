@@ -31,7 +31,7 @@ def completed(count):
 
 
 def gradient(tuned, batches):
-    found = joint_gradient(tuned, batches, TrainConfig())
+    found = joint_gradient(tuned, batches)
     return found, torch.cat([p.grad.flatten() for p in learned(tuned)])
 
 

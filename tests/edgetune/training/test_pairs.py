@@ -13,7 +13,10 @@ from edgetune.data.rows import Conversation, PromptCompletion
 from edgetune.errors import ConfigError, DataError
 from edgetune.methods.start import starting_soft
 from edgetune.methods.tuned import Tuned
+from edgetune.training import parts as parts_of
 from edgetune.training.batches import batch_of
+from edgetune.training.learner import joint_gradient
+from edgetune.training.loop import learned
 from edgetune.training.objective import loss, measured
 from edgetune.training.pairs import pair_examples
 from edgetune.training.result import train_into
@@ -130,3 +133,19 @@ def test_the_target_tokenizer_beside_a_checkpoint_writes_completions(tmp_path):
     own.save(str(tmp_path / "target_tokenizer.json"))
     (example,) = pair_examples(load_base(str(tmp_path), "generate"), [PromptCompletion("w9", "ja")], None, "rows")
     assert (example.input_ids, example.targets) == ([9, EOS], (VOCAB - 1, EOS))
+
+
+def test_a_step_in_parts_is_that_of_the_whole_batch(base, monkeypatch):
+    rows = [
+        PromptCompletion("w9 w12 " * (1 + i % 2), " ".join(f"w{9 + j}" for j in range(1 + i % 4))) for i in range(7)
+    ]
+    batch, found = batch_of(pair_examples(base, rows, None, "rows"), base.pad_token_id), {}
+    for tokens in (1000, 12):
+        monkeypatch.setitem(parts_of.TOKENS, "cpu", tokens)
+        tuned = tuned_of(base)
+        value = joint_gradient(tuned, [batch])
+        found[tokens] = value, torch.cat([p.grad.flatten() for p in learned(tuned)])
+    assert len(list(parts_of.parts(batch, "cpu"))) > 2
+    assert found[12][0] == pytest.approx(found[1000][0], rel=1e-5)
+    largest = found[1000][1].abs().max().item()
+    assert torch.allclose(found[12][1], found[1000][1], rtol=1e-4, atol=1e-5 * largest)
