@@ -29,6 +29,7 @@ from edgetune.config import ACCURACY_LEVEL, BLOCK_SIZE, BLOCK_SIZES, WEIGHTS
     type=click.Choice(["onnx", "ort"]),
     help="Of the graph: ort is ONNX Runtime's own, with the operators that a minimal build needs.",
 )
+@click.option("--onnx-adapters", is_flag=True, help="Also write what onnxruntime's LoraAdapter API takes.")
 @click.option("--precision", default="fp32", show_default=True, help=f"Of the weights: {', '.join(WEIGHTS)}.")
 @click.option(
     "--block-size",
@@ -54,7 +55,7 @@ from edgetune.config import ACCURACY_LEVEL, BLOCK_SIZE, BLOCK_SIZES, WEIGHTS
 @click.option("--force", is_flag=True, help="Replace a bundle that is already there.")
 def command(
     model: str, adapters: tuple[str, ...], ensembles: tuple[str, ...], combine: str | None, out: str, standalone: bool,
-    form: str, precision: str, block_size: int, asymmetric: bool, accuracy_level: int, keeps: tuple[str, ...],
+    form: str, onnx_adapters: bool, precision: str, block_size: int, asymmetric: bool, accuracy_level: int, keeps: tuple[str, ...],
     recover: int | None, eval_data: str | None, columns: tuple[str, ...], task: str | None, head: str | None,
     force: bool,
 ) -> None:  # fmt: skip
@@ -90,7 +91,7 @@ def command(
             metrics = torch_metrics(base, loaded, eval_data, names)
         result = export_bundle(
             base, shipped, out, standalone=standalone, weights=weights, force=force, ensembles=teams, task=asked,
-            ort=form == "ort", spend=True, tell=report.stage,
+            ort=form == "ort", onnx_adapters=onnx_adapters, spend=True, tell=report.stage,
         )  # fmt: skip
         if metrics:
             report.stage("measuring")

@@ -30,6 +30,7 @@ from edgetune_export.graphs import (
     write_graph,
 )
 from edgetune_export.needs import PLAIN, has_suffix, needs_of
+from edgetune_export.onnx_adapters import check_onnx_adapters, write_onnx_adapters
 from edgetune_export.ort_format import as_ort, check_ort
 from edgetune_export.progress import Tell, untold
 from edgetune_export.verify import Check, expected_logits, tolerance, verified
@@ -66,13 +67,15 @@ def export_bundle(
     ensembles: Mapping[str, Ensemble] | None = None,
     task: str | None = None,
     ort: bool = False,
+    onnx_adapters: bool = False,
     spend: bool = False,
     tell: Tell = untold,
 ) -> Exported:
     """Writes the bundle of a base and its adapters (by name) to `out`, checked against torch first.
 
-    Without adapters `task` says what an encoder is for. `ort` writes ONNX Runtime's own format. `spend` lets go of the
-    base's weights once torch has said what they compute: nothing is held twice, and the base serves no more.
+    Without adapters `task` says what an encoder is for. `ort` writes ONNX Runtime's own format, `onnx_adapters`
+    also what its LoraAdapter API takes. `spend` lets go of the base's weights once torch has said what they compute:
+    nothing is held twice, and the base serves no more.
 
     Raises:
         VerificationError: ONNX Runtime and torch differ; nothing is left at `out`.
@@ -84,6 +87,8 @@ def export_bundle(
         check_ort(base, weights)
     with new_folder(out, force=force, marker=(manifest.NAME,)) as folder, ExitStack() as stack:
         folded, needs = None, PLAIN if standalone else needs_of(adapters.values())
+        if onnx_adapters:
+            check_onnx_adapters(base, needs, standalone, ort)
         if standalone:
             ((name, adapter),) = adapters.items()
             weights = float_table(base, adapter, weights)
@@ -108,6 +113,9 @@ def export_bundle(
             written_beside(folder, base, shared=not standalone)
         if not standalone:
             write_adapters(folder, base, adapters)
+        if onnx_adapters:
+            shipped = {name: (folder / manifest.adapter_path(name)).read_bytes() for name in adapters}
+            write_onnx_adapters(folder, manifest.GRAPH, shipped)
         if spend:
             let_go(base)
         description = manifest.described(
