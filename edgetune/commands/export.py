@@ -55,7 +55,8 @@ from edgetune.config import ACCURACY_LEVEL, BLOCK_SIZE, BLOCK_SIZES, WEIGHTS
 @click.option("--force", is_flag=True, help="Replace a bundle that is already there.")
 def command(
     model: str, adapters: tuple[str, ...], ensembles: tuple[str, ...], combine: str | None, out: str, standalone: bool,
-    form: str, onnx_adapters: bool, precision: str, block_size: int, asymmetric: bool, accuracy_level: int, keeps: tuple[str, ...],
+    form: str, onnx_adapters: bool, precision: str, block_size: int, asymmetric: bool, accuracy_level: int,
+    keeps: tuple[str, ...],
     recover: int | None, eval_data: str | None, columns: tuple[str, ...], task: str | None, head: str | None,
     force: bool,
 ) -> None:  # fmt: skip

@@ -41,10 +41,10 @@ class ExportReport:
         self.task = bar.add_task("loading", total=None)
         self.running = "loading"
 
-    def stage(self, name: str, done: int = 0, total: int = 0) -> None:
-        if name != self.running:
-            self.running = name
-            self.bar.reset(self.task, description=name, total=None)
+    def stage(self, stage: str, done: int = 0, total: int = 0) -> None:
+        if stage != self.running:
+            self.running = stage
+            self.bar.reset(self.task, description=stage, total=None)
         self.bar.update(self.task, completed=done, total=total or None)
 
     def finish(self, result: Exported, base: Base, measured: Mapping[str, Quality] | None = None) -> None:

@@ -138,7 +138,8 @@ def node_types(path: Path) -> list[str]:
     if path.suffix == ".ort":
         from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.InferenceSession import InferenceSession
 
-        graph = InferenceSession.GetRootAsInferenceSession(bytearray(path.read_bytes()), 0).Model().Graph()
+        stored: Any = InferenceSession.GetRootAsInferenceSession(bytearray(path.read_bytes()), 0)
+        graph = stored.Model().Graph()
         return [graph.Nodes(i).OpType().decode() for i in range(graph.NodesLength())]
     import onnx
 

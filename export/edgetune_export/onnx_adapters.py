@@ -1,8 +1,8 @@
 """Adapters for onnxruntime's own LoraAdapter API, and the form of a decoder's graph that takes them.
 
 An active adapter fills inputs by their names, and only inputs that have a default; it overrides what a call feeds, and
-I/O binding passes it by. So the graph of the bundle, whose inputs must be fed, stays as it is, and a second one of the same
-weights has keys and values of length zero by default.
+I/O binding passes it by. So the graph of the bundle, whose inputs must be fed, stays as it is, and a second one over the
+same weights has keys and values of length zero by default.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def check_onnx_adapters(base: Base, needs: Needs, standalone: bool, is_ort: bool
     """Raises UnsupportedModelError where there is no such form."""
     if base.kind != "decoder" or standalone or is_ort or needs != PLAIN:
         raise UnsupportedModelError(
-            "--onnx-adapters is for shared decoders in the onnx format whose virtual tokens stand in front of the text, "
-            "as many in every layer; leave it out"
+            "--onnx-adapters is for shared decoders in the onnx format whose virtual tokens stand in front of the "
+            "text, as many in every layer; leave it out"
         )
 
 
@@ -42,7 +42,7 @@ def write_onnx_adapters(folder: Path, graph: str, files: Mapping[str, bytes]) ->
 
 
 def write_defaults_graph(graph: Path) -> Path:
-    """Beside the graph, the same over the same weights' file, its past empty unless an adapter or a caller gives one."""
+    """Beside the graph: the same over the same weights' file, its past empty unless something gives one."""
     model = onnx.load(graph, load_external_data=False)
     for value in model.graph.input:
         if value.name.startswith("past_key_values."):
@@ -68,5 +68,5 @@ def write_onnx_adapter(file: bytes, path: Path) -> Path:
     form.set_adapter_version(VERSION)
     form.set_model_version(VERSION)
     form.set_parameters(parameters)
-    form.export_adapter(str(path))
+    form.export_adapter(path)
     return path
