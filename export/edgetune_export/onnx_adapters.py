@@ -1,8 +1,8 @@
 """Adapters for onnxruntime's own LoraAdapter API, and the form of a decoder's graph that takes them.
 
 An active adapter fills inputs by their names, and only inputs that have a default; it overrides what a call feeds, and
-I/O binding passes it by. So the graph of the bundle, whose inputs must be fed, stays as it is, and a second one over the
-same weights has keys and values of length zero by default.
+I/O binding passes it by. So the graph of the bundle, whose inputs must be fed, stays as it is, and a second one over
+the same weights has keys and values of length zero by default.
 """
 
 from __future__ import annotations
