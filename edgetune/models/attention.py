@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, bidirectional_mask_function, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from edgetune.errors import UnsupportedModelError
@@ -224,7 +224,13 @@ def attention(
 
 
 def explicit_mask(*args: Any, **kwargs: Any) -> Tensor | None:
-    """transformers' boolean mask, never left out: a past is joined to it column by column."""
+    """transformers' boolean mask, never left out: a past is joined to it column by column.
+
+    Where all text sees all text only padding is hidden, which takes no table of rows, queries and keys to say.
+    """
+    padding = kwargs.get("attention_mask")
+    if kwargs.get("mask_function") is bidirectional_mask_function and padding is not None:
+        return padding.bool()[:, None, None, :].expand(-1, -1, kwargs["q_length"], -1)
     return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
 
 
