@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from edgetune_export.bundle import lean, write_graph
+from edgetune_export.graphs import lean, write_graph
 from edgetune_export.quantize import quantized
 from edgetune_export.trace import decoder_graph, encoder_graph
 from edgetune_runtime.decoder import SharedDecoder

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from edgetune.config import POOLINGS, Pooling, Task
+from edgetune.config import POOLINGS, STORAGES, Pooling, Task
 from edgetune.errors import AdapterError, BaseMismatchError
 from edgetune.methods.head import ACTIVATIONS, MlpHead, head_from
 from edgetune.methods.joined import Joined, Soft
@@ -36,6 +36,7 @@ CHOICES = {
     "positions": (POSITIONS,),
     "activation": tuple(ACTIVATIONS),
     "word_split": SPLITS,
+    "storage": STORAGES,
 }
 KINDS = {
     "virtual_tokens": int,
@@ -44,6 +45,7 @@ KINDS = {
     "generation": dict,
     "label_words": list,
     "tuned_for": dict,
+    "begins_text": bool,
 }
 """What a description's fields may hold; the others are strings."""
 
@@ -64,6 +66,8 @@ class Adapter:
         word_split: how a plain text becomes words, of a task that tags.
         tokens: the ids that the task gives a meaning: `eos`, those that end a completion.
         tuned_for: the rounding of the base's weights that it was tuned against; empty: none.
+        begins_text: its virtual tokens are a text's beginning, special tokens included; what follows has none.
+        storage: of its keys and values on the device: fp32, fp16 or int8. The tensors here are what comes back from it.
         generation: defaults of the task on the device, such as `max_new_tokens` and `stop`.
     """
 
@@ -84,6 +88,8 @@ class Adapter:
     tokens: dict[str, list[int]] = field(default_factory=dict)
     generation: dict[str, Any] = field(default_factory=dict)
     tuned_for: dict[str, Any] = field(default_factory=dict)
+    begins_text: bool = False
+    storage: str = STORAGES[0]
 
     @property
     def size_bytes(self) -> int:

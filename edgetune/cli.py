@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "Tune a prompt or a prefix on your rows.",
     "evaluate": "Measure an adapter, or the bundle that ships.",
     "export": "Write a bundle for the device and verify it.",
+    "bake": "Turn a text into an adapter, without training.",
     "add-adapter": "Add one more task to a bundle.",
     "inspect": "Say what is in an adapter or a bundle.",
     "run": "Classify or generate with a bundle, in the terminal.",

@@ -39,6 +39,9 @@ CHOSEN_POOLINGS = POOLINGS[:3]
 HEADS: tuple[str, ...] = get_args(Head)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 WEIGHTS: tuple[str, ...] = get_args(WeightPrecision)
+STORAGES = ("fp32", "fp16", "int8")
+"""Of an adapter's keys and values on the device."""
+
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 BLOCK_SIZE = 64
 """Weights that share a scale (docs/precision.md)."""

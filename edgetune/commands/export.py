@@ -21,6 +21,15 @@ from edgetune.config import ACCURACY_LEVEL, BLOCK_SIZE, BLOCK_SIZES, WEIGHTS
 )
 @click.option("--out", required=True, help="Folder for the bundle.")
 @click.option("--standalone", is_flag=True, help="Fold one adapter into the graph: a drop-in for an ordinary export.")
+@click.option(
+    "--format",
+    "form",
+    default="onnx",
+    show_default=True,
+    type=click.Choice(["onnx", "ort"]),
+    help="Of the graph: ort is ONNX Runtime's own, with the operators that a minimal build needs.",
+)
+@click.option("--onnx-adapters", is_flag=True, help="Also write what onnxruntime's LoraAdapter API takes.")
 @click.option("--precision", default="fp32", show_default=True, help=f"Of the weights: {', '.join(WEIGHTS)}.")
 @click.option(
     "--block-size",
@@ -46,13 +55,15 @@ from edgetune.config import ACCURACY_LEVEL, BLOCK_SIZE, BLOCK_SIZES, WEIGHTS
 @click.option("--force", is_flag=True, help="Replace a bundle that is already there.")
 def command(
     model: str, adapters: tuple[str, ...], ensembles: tuple[str, ...], combine: str | None, out: str, standalone: bool,
-    precision: str, block_size: int, asymmetric: bool, accuracy_level: int, keeps: tuple[str, ...], recover: int | None,
-    eval_data: str | None, columns: tuple[str, ...], task: str | None, head: str | None, force: bool,
+    form: str, onnx_adapters: bool, precision: str, block_size: int, asymmetric: bool, accuracy_level: int,
+    keeps: tuple[str, ...],
+    recover: int | None, eval_data: str | None, columns: tuple[str, ...], task: str | None, head: str | None,
+    force: bool,
 ) -> None:  # fmt: skip
     """Write a bundle for the device and verify it against torch."""
     from edgetune_export.bundle import export_bundle
     from edgetune_export.ensembles import named_ensembles
-    from edgetune_export.quality import qualities
+    from edgetune_export.quality import qualities, torch_metrics
     from edgetune_export.task import purpose_of
 
     from edgetune.adapter import load_adapter
@@ -75,12 +86,15 @@ def command(
         if recover:
             report.stage("recovering")
             shipped = {name: recovered(base, x, folders[name], weights, recover) for name, x in loaded.items()}
-        result = export_bundle(
-            base, shipped, out, standalone=standalone, weights=weights, force=force, ensembles=teams, task=asked,
-            tell=report.stage,
-        )  # fmt: skip
-        measured = {}
+        metrics, names = {}, named_columns(columns)
         if eval_data:
             report.stage("measuring")
-            measured = qualities(base, loaded, out, eval_data, named_columns(columns))
+            metrics = torch_metrics(base, loaded, eval_data, names)
+        result = export_bundle(
+            base, shipped, out, standalone=standalone, weights=weights, force=force, ensembles=teams, task=asked,
+            ort=form == "ort", onnx_adapters=onnx_adapters, spend=True, tell=report.stage,
+        )  # fmt: skip
+        if metrics:
+            report.stage("measuring")
+        measured = qualities(metrics, out, str(eval_data), names)
     report.finish(result, base, measured)

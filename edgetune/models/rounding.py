@@ -33,6 +33,10 @@ WIDE_BLOCK = 128
 """Weights that share a scale, at least, in an encoder's table of 8 bits: smaller blocks gain nothing there."""
 
 
+SLICE = 1 << 22
+"""Weights that are rounded at a time."""
+
+
 @dataclass(frozen=True)
 class Rounding:
     """How one weight `[K, N]` is stored.
@@ -148,14 +152,23 @@ def stored(weight: np.ndarray, rounding: Rounding) -> Stored:
 
     (rows, columns), size = weight.shape, rounding.block_size
     blocks = -(-rows // size)
-    padded = np.zeros((blocks * size, columns), np.float32)
-    padded[:rows] = weight
     packed = np.zeros((columns, blocks, size * rounding.bits // 8), np.uint8)
     zeros = np.zeros((columns, -(-blocks * rounding.bits // 8)), np.uint8)
     scales = np.zeros((columns, blocks), np.float32)
     quantize: Any = getattr(native, f"quantize_matmul_{rounding.bits}bits")
-    quantize(packed, padded, scales, zeros, size, columns, rows, rounding.symmetric)
+    for part in slices(rows, columns):
+        padded = np.zeros((blocks * size, part.stop - part.start), np.float32)
+        padded[:rows] = weight[:, part]
+        quantize(
+            packed[part], padded, scales[part], zeros[part], size, padded.shape[1], rows, rounding.symmetric
+        )  # fmt: skip
     return Stored(packed, scales, None if rounding.symmetric else zeros)
+
+
+def slices(rows: int, columns: int) -> Iterator[slice]:
+    """Columns of a weight `[K, N]` that are worked on at once: each is rounded by itself, and no table needs a copy."""
+    step = max(1, SLICE // max(rows, 1))
+    return (slice(start, min(start + step, columns)) for start in range(0, columns, step))
 
 
 def restored(made: Stored, rounding: Rounding, rows: int) -> np.ndarray:
@@ -244,21 +257,28 @@ def linear_weights(model: torch.nn.Module) -> dict[int, bool]:
 @contextmanager
 def rounded(base: Base, weights: Weights) -> Iterator[None]:
     """Inside, the base computes with the weights that a bundle stores; its fingerprint stays that of its own."""
-    found = roundings(base, weights)
-    if not found:
-        yield
-        return
-    _ = base.fingerprint  # of the weights as they are, before any is rounded
-    products, parameters = linear_weights(base.model), dict(base.model.named_parameters())
-    kept = {name: parameters[name].data for name in found}
+    parameters = dict(base.model.named_parameters())
+    kept = {name: parameters[name].data for name in roundings(base, weights)}
     try:
-        for name, rounding in found.items():
-            parameter = parameters[name]
-            parameter.data = rounded_weight(parameter.data, rounding, products.get(id(parameter), False))
+        for _ in each_rounded(base, weights):
+            pass
         yield
     finally:
         for name, data in kept.items():
             parameters[name].data = data
+
+
+def each_rounded(base: Base, weights: Weights) -> Iterator[torch.Tensor]:
+    """Rounds the base's weights one by one, and yields each as it was."""
+    found = roundings(base, weights)
+    if not found:
+        return
+    _ = base.fingerprint  # of the weights as they are, before any is rounded
+    products, parameters = linear_weights(base.model), dict(base.model.named_parameters())
+    for name, rounding in found.items():
+        parameter, old = parameters[name], parameters[name].data
+        parameter.data = rounded_weight(old, rounding, products.get(id(parameter), False))
+        yield old
 
 
 def rounded_weight(weight: torch.Tensor, rounding: Rounding, rows_first: bool) -> torch.Tensor:
@@ -267,5 +287,9 @@ def rounded_weight(weight: torch.Tensor, rounding: Rounding, rows_first: bool) -
         return weight.half().float()
     array = weight.detach().cpu().numpy()
     array = array if rows_first else array.T
-    back = restored(stored(array, rounding), rounding, array.shape[0])
-    return torch.from_numpy(np.ascontiguousarray(back if rows_first else back.T)).to(weight.device)
+    back = torch.empty(weight.shape)
+    into = back.numpy() if rows_first else back.numpy().T
+    for part in slices(*array.shape):
+        columns = array[:, part]
+        into[:, part] = restored(stored(columns, rounding), rounding, array.shape[0])
+    return back.to(weight.device)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.status import Status
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from edgetune.errors import AdapterError
 from edgetune.reports.sizes import sized
@@ -34,13 +34,18 @@ def named_adapters(given: tuple[str, ...]) -> dict[str, str]:
 
 
 class ExportReport:
-    """One line that moves on a terminal; the summary everywhere."""
+    """A bar on a terminal, of the stage that runs; the summary everywhere."""
 
-    def __init__(self, console: Console, status: Status) -> None:
-        self.console, self.status = console, status
+    def __init__(self, console: Console, bar: Progress) -> None:
+        self.console, self.bar = console, bar
+        self.task = bar.add_task("loading", total=None)
+        self.running = "loading"
 
-    def stage(self, name: str) -> None:
-        self.status.update(name)
+    def stage(self, stage: str, done: int = 0, total: int = 0) -> None:
+        if stage != self.running:
+            self.running = stage
+            self.bar.reset(self.task, description=stage, total=None)
+        self.bar.update(self.task, completed=done, total=total or None)
 
     def finish(self, result: Exported, base: Base, measured: Mapping[str, Quality] | None = None) -> None:
         lines = [f"{base.name} ({base.model_type}, {base.parameters:,} parameters) in {result.path}:"]
@@ -70,5 +75,6 @@ class ExportReport:
 @contextmanager
 def export_report(console: Console | None = None) -> Iterator[ExportReport]:
     console = console or Console(stderr=True)
-    with console.status("loading") as status:
-        yield ExportReport(console, status)
+    shown = (SpinnerColumn(), TextColumn("{task.description:<10}"), BarColumn(), TaskProgressColumn())
+    with Progress(*shown, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield ExportReport(console, bar)

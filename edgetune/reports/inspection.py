@@ -135,6 +135,12 @@ def told_virtual(shapes: dict[str, list[int]]) -> dict[str, str]:
 
 def node_types(path: Path) -> list[str]:
     """Operator types of the graph; its weights stay on disk."""
+    if path.suffix == ".ort":
+        from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.InferenceSession import InferenceSession
+
+        stored: Any = InferenceSession.GetRootAsInferenceSession(bytearray(path.read_bytes()), 0)
+        graph = stored.Model().Graph()
+        return [graph.Nodes(i).OpType().decode() for i in range(graph.NodesLength())]
     import onnx
 
     return [node.op_type for node in onnx.load(path, load_external_data=False).graph.node]

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import onnx_ir
 from edgetune_runtime import Ensemble
-from tokenizers import Tokenizer
 
-from edgetune.adapter import Adapter, tuned_from
+from edgetune.adapter import Adapter
 from edgetune.config import Pooling, TrainConfig
 from edgetune.errors import AdapterError, BaseMismatchError, ConfigError, UnsupportedModelError
 from edgetune.models.base import Base
 from edgetune.models.encoder_decoder import TARGET_TOKENIZER
-from edgetune.models.rounding import FLOAT, Rounding, Weights, rounded, roundings
+from edgetune.models.rounding import FLOAT, Weights, rounded
+from edgetune.models.spending import let_go, round_for_good
 from edgetune.output import new_folder
 from edgetune_export import manifest
-from edgetune_export.device import checked_name, device_file, device_metadata, prefix_of
+from edgetune_export.device import checked_name, device_file, device_metadata
 from edgetune_export.ecosystem import written_beside
 from edgetune_export.ensembles import check_ensembles, described_ensembles
-from edgetune_export.fold import folded_encoder_graph
-from edgetune_export.fuse import forget_shapes, fused
-from edgetune_export.needs import PLAIN, Needs, has_suffix, needs_of
-from edgetune_export.parameters import mark_stored, name_parameters
-from edgetune_export.prefix import fold_prefix
-from edgetune_export.quantize import quantized
-from edgetune_export.trace import decoder_graph, encoder_graph
-from edgetune_export.trace_pair import pair_graphs
-from edgetune_export.verify import Check, tolerance, verified
-
-EXTERNAL_FROM_BYTES = 1024
-SINGLE_FILE_BYTES = 1_800_000_000
-"""Protobuf ends at 2 GB: a standalone graph above this keeps its weights beside it."""
+from edgetune_export.graphs import (
+    float_table,
+    forget_weights,
+    shared_graphs,
+    standalone_graph,
+    tokenizer_text,
+    write_graph,
+)
+from edgetune_export.needs import PLAIN, has_suffix, needs_of
+from edgetune_export.onnx_adapters import check_onnx_adapters, write_onnx_adapters
+from edgetune_export.ort_format import as_ort, check_ort
+from edgetune_export.progress import Tell, untold
+from edgetune_export.verify import Check, expected_logits, tolerance, verified
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,16 @@ def export_bundle(
     force: bool = False,
     ensembles: Mapping[str, Ensemble] | None = None,
     task: str | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    ort: bool = False,
+    onnx_adapters: bool = False,
+    spend: bool = False,
+    tell: Tell = untold,
 ) -> Exported:
     """Writes the bundle of a base and its adapters (by name) to `out`, checked against torch first.
 
-    Without adapters `task` says what an encoder is for.
+    Without adapters `task` says what an encoder is for. `ort` writes ONNX Runtime's own format, `onnx_adapters`
+    also what its LoraAdapter API takes. `spend` lets go of the base's weights once torch has said what they compute:
+    nothing is held twice, and the base serves no more.
 
     Raises:
         VerificationError: ONNX Runtime and torch differ; nothing is left at `out`.
@@ -80,27 +83,41 @@ def export_bundle(
     """
     pooling = checked(base, adapters, standalone, task)
     check_ensembles(ensembles or {}, adapters, standalone)
+    if ort:
+        check_ort(base, weights)
     with new_folder(out, force=force, marker=(manifest.NAME,)) as folder, ExitStack() as stack:
-        tell("tracing")
         folded, needs = None, PLAIN if standalone else needs_of(adapters.values())
+        if onnx_adapters:
+            check_onnx_adapters(base, needs, standalone, ort)
         if standalone:
             ((name, adapter),) = adapters.items()
             weights = float_table(base, adapter, weights)
-            graphs = {manifest.GRAPH: standalone_graph(base, adapter, weights)}
+            graphs = {manifest.GRAPH: standalone_graph(base, adapter, weights, tell)}
             folded = device_metadata(name, adapter)
         else:
-            graphs = shared_graphs(base, pooling, needs, weights)
-        tell("writing")
-        for file, graph in graphs.items():
-            write_graph(graph, folder / file, base, single_file=standalone)
-        stack.enter_context(rounded(base, weights))  # what follows is of the weights that ship
+            graphs = shared_graphs(base, pooling, needs, weights, tell)
+        files = list(graphs)
+        while graphs:
+            file, graph = graphs.popitem()
+            write_graph(graph, folder / file, base, single_file=standalone, tell=tell)
+            forget_weights(graph)
+        if ort:
+            as_ort([folder / file for file in files])
+        tell("computing")  # from here on with the weights that ship
+        round_for_good(base, weights) if spend else stack.enter_context(rounded(base, weights))
+        expected = list(expected_logits(base, adapters, standalone, pooling))
         (folder / "tokenizer.json").write_text(tokenizer_text(base.tokenizer), encoding="utf-8")
         if manifest.has_target_tokenizer(base):
             (folder / TARGET_TOKENIZER).write_text(tokenizer_text(base.target_tokenizer), encoding="utf-8")
-        if base.kind == "decoder" and needs == PLAIN:
+        if base.kind == "decoder" and needs == PLAIN and not ort:
             written_beside(folder, base, shared=not standalone)
         if not standalone:
             write_adapters(folder, base, adapters)
+        if onnx_adapters:
+            shipped = {name: (folder / manifest.adapter_path(name)).read_bytes() for name in adapters}
+            write_onnx_adapters(folder, manifest.GRAPH, shipped)
+        if spend:
+            let_go(base)
         description = manifest.described(
             base,
             form="standalone" if standalone else "shared",
@@ -112,9 +129,11 @@ def export_bundle(
             needs=needs,
         )
         description.update(described_ensembles(ensembles or {}))
+        if ort:
+            manifest.name_ort(description)
         (folder / manifest.NAME).write_text(manifest.manifest_text(description, folder), encoding="utf-8")
         tell("verifying")
-        checks = verified(folder, base, adapters, standalone, pooling, weights)
+        checks = verified(folder, base, expected, weights, tell)
         sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     allowed = tolerance(base, weights)
     return Exported(Path(out), sizes, tuple(adapters), checks, weights, allowed, tuned_otherwise(adapters, weights))
@@ -167,70 +186,8 @@ def checked(base: Base, adapters: dict[str, Adapter], standalone: bool, task: st
     return "mask" if base.masked else "each" if task == "tag" else TrainConfig().pooling
 
 
-def shared_graphs(base: Base, pooling: Pooling, needs: Needs, weights: Weights) -> dict[str, onnx_ir.Model]:
-    """By file."""
-    if base.kind == "encoder-decoder":
-        traced = pair_graphs(base, needs)
-    else:
-        encoder = base.kind == "encoder"
-        traced = {manifest.GRAPH: encoder_graph(base, pooling, needs) if encoder else decoder_graph(base, needs)}
-    rounding = roundings(base, weights)
-    return {file: quantized(lean(graph, base, rounding), rounding, weights) for file, graph in traced.items()}
-
-
-def standalone_graph(base: Base, adapter: Adapter, weights: Weights) -> onnx_ir.Model:
-    rounding = roundings(base, weights)
-    if base.kind == "encoder":
-        graph = lean(folded_encoder_graph(tuned_from(base, adapter)), base, rounding)
-    else:
-        graph = lean(decoder_graph(base), base, rounding, pack=False)
-        with rounded(base, weights):
-            fold_prefix(graph, prefix_of(base, adapter))
-    return quantized(graph, rounding, weights)
-
-
-def lean(graph: onnx_ir.Model, base: Base, rounding: Mapping[str, Rounding], *, pack: bool = True) -> onnx_ir.Model:
-    """The traced graph, fused; weights that will be stored differently are not joined."""
-    name_parameters(graph, base)
-    mark_stored(graph, rounding)
-    return fused(graph, base.max_positions, pack=pack)
-
-
-def float_table(base: Base, adapter: Adapter, weights: Weights) -> Weights:
-    """An encoder's folded prompt is rows of its table of embeddings, which then keeps its precision."""
-    if base.kind != "encoder" or "prompt_embeds" not in adapter.tensors or not weights.rounds:
-        return weights
-    table: Any = base.embeddings.weight
-    name = next(name for name, parameter in base.model.named_parameters() if parameter is table)
-    return replace(weights, keep=((name, "fp32"), *weights.keep))
-
-
-def write_graph(graph: onnx_ir.Model, path: Path, base: Base, *, single_file: bool) -> None:
-    """Weights beside the graph, where runtimes map them, or inside it."""
-    graph.producer_name, graph.producer_version = "edgetune", manifest.edgetune.__version__
-    forget_shapes(graph)
-    for node in graph.graph:
-        node.metadata_props.clear()
-        node.doc_string = None
-    for value in list(graph.graph.initializers.values()):
-        if value.name and value.name.startswith("model.") and value not in graph.graph.inputs:
-            value.name = value.name.removeprefix("model.")
-    if single_file and base.parameters * 4 < SINGLE_FILE_BYTES:
-        onnx_ir.save(graph, path)
-    else:
-        onnx_ir.save(graph, path, external_data=f"{path.name}.data", size_threshold_bytes=EXTERNAL_FROM_BYTES)
-
-
 def write_adapters(folder: Path, base: Base, adapters: dict[str, Adapter]) -> None:
     if adapters:
         (folder / "adapters").mkdir()
     for name, adapter in adapters.items():
         (folder / manifest.adapter_path(name)).write_bytes(device_file(name, adapter, base))
-
-
-def tokenizer_text(fast: Any) -> str:
-    """tokenizer.json without truncation and padding: the runtime decides on both."""
-    tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer.to_str()

@@ -14,6 +14,7 @@ from torch import Tensor
 from edgetune.adapter import Adapter, tuned_from
 from edgetune.errors import AdapterError
 from edgetune.methods.places import PLAIN, layer_tensors
+from edgetune.methods.storage import packed
 from edgetune.models.attention import KeyValue
 from edgetune.models.base import Base
 from edgetune.models.forward import prompt_keys_and_values
@@ -78,6 +79,7 @@ def device_metadata(name: str, adapter: Adapter) -> dict[str, Any]:
         **({"activation": adapter.activation} if "head.dense.weight" in adapter.tensors else {}),
         **({"template": adapter.template, "label_words": adapter.label_words} if adapter.label_words else {}),
         **({"word_split": adapter.word_split} if adapter.task == "tag" else {}),
+        **({"begins_text": True} if adapter.begins_text else {}),
         "generation": dict(adapter.generation),
     }
 
@@ -85,4 +87,6 @@ def device_metadata(name: str, adapter: Adapter) -> dict[str, Any]:
 def device_file(name: str, adapter: Adapter, base: Base | None) -> bytes:
     """What is shipped over the air."""
     tensors = {key: x.detach().contiguous() for key, x in device_tensors(adapter, base).items()}
+    past = {key: x for key, x in tensors.items() if "past_key_values." in key}
+    tensors |= packed(past, adapter.storage)
     return save(tensors, metadata={"edgetune": json.dumps(device_metadata(name, adapter), ensure_ascii=False)})

@@ -86,6 +86,13 @@ def described(
     }
 
 
+def name_ort(description: dict[str, Any]) -> None:
+    """Its graphs are in ONNX Runtime's own format."""
+    for part, key in (("graph", "file"), ("encoder_decoder", "encoder_file")):
+        if part in description:
+            description[part][key] = Path(description[part][key]).with_suffix(".ort").name
+
+
 def listed(layers: Sequence[LayerShape]) -> list[dict[str, int]]:
     return [{"key_value_heads": x.key_value_heads, "head_size": x.head_size} for x in layers]
 

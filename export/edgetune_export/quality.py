@@ -21,23 +21,28 @@ class Quality:
     bundle: dict[str, float]
 
 
-def qualities(
-    base: Base, adapters: Mapping[str, Adapter], bundle: str | Path, data: str, columns: Mapping[str, str]
-) -> dict[str, Quality]:
+def torch_metrics(
+    base: Base, adapters: Mapping[str, Adapter], data: str, columns: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
     """By adapter, those alone that know the rows' labels.
 
     Raises:
         DataError: no adapter can be measured on these rows.
     """
-    found: dict[str, Quality] = {}
+    found: dict[str, dict[str, float]] = {}
     refusal: DataError | None = None
     for name, adapter in adapters.items():
         try:
-            torch = evaluate_adapter(base, adapter, data, columns)
+            found[name] = evaluate_adapter(base, adapter, data, columns)
         except DataError as error:
             refusal = error
-            continue
-        found[name] = Quality(torch, evaluate_bundle(bundle, data, name, columns))
     if not found and refusal is not None:
         raise refusal
     return found
+
+
+def qualities(
+    torch: Mapping[str, dict[str, float]], bundle: str | Path, data: str, columns: Mapping[str, str]
+) -> dict[str, Quality]:
+    """What `torch_metrics` found, and what the bundle gives on the same rows."""
+    return {name: Quality(metrics, evaluate_bundle(bundle, data, name, columns)) for name, metrics in torch.items()}

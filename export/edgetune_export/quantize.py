@@ -10,10 +10,11 @@ import onnx_ir as ir
 
 from edgetune.models.rounding import Rounding, Stored, Weights, stored
 from edgetune_export.parameters import parameter_of
+from edgetune_export.progress import Tell, untold
 from edgetune_export.rewriter import Rewriter, attribute, constant, is_vector, made_by, read_once
 
 
-def quantized(model: ir.Model, roundings: Mapping[str, Rounding], weights: Weights) -> ir.Model:
+def quantized(model: ir.Model, roundings: Mapping[str, Rounding], weights: Weights, tell: Tell = untold) -> ir.Model:
     """The same model, rewritten in place. `roundings` are by parameter (edgetune.models.rounding)."""
     rewriter, tables = Rewriter(model), {}
     of = lambda value: roundings.get(parameter_of(value) or "")  # noqa: E731
@@ -21,12 +22,14 @@ def quantized(model: ir.Model, roundings: Mapping[str, Rounding], weights: Weigh
         rounding = of(node.inputs[0])
         if rounding is not None and rounding.block_size and attribute(node, "axis", 0) == 0:
             look_up(rewriter, node, rounding, tables)
-    for node in rewriter.nodes("MatMul"):
+    products = rewriter.nodes("MatMul")
+    for number, node in enumerate(products):
         transpose = made_by(node.inputs[1], "Transpose")
         weight = node.inputs[1] if transpose is None else transpose.inputs[0]
         rounding = of(weight)
         if rounding is None or weight is None or rounding.bits == 16:
             continue
+        tell("rounding", number, len(products))
         if transpose is not None:
             made = tables.get(weight) or kept(rewriter, weight, rounding, turned=True)
         else:

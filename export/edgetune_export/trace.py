@@ -24,6 +24,7 @@ from edgetune.models.virtual import Virtual
 from edgetune_export.experts import traced_experts
 from edgetune_export.needs import PLAIN, SKIPPED, SUFFIX, Needs
 from edgetune_export.operators import DECODER, ENCODER, DecoderPass, FedCache
+from edgetune_export.simplify import simplified
 
 OPSET = 21
 KEEP = "num_logits_to_keep"
@@ -182,7 +183,7 @@ def exported(
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 module, arguments, dynamo=True, opset_version=OPSET, verbose=False, input_names=inputs,
-                output_names=outputs, dynamic_shapes=dynamic, external_data=False,
+                output_names=outputs, dynamic_shapes=dynamic, external_data=False, optimize=False,
             )  # fmt: skip
     except Exception as error:
         cause = error
@@ -194,7 +195,7 @@ def exported(
             f"the model could not be traced: {type(cause).__name__}: {str(cause).strip().splitlines()[0]}"
         ) from error
     assert program is not None
-    return program.model
+    return simplified(program.model)
 
 
 def decoder_graph(base: Base, needs: Needs = PLAIN) -> onnx_ir.Model:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from edgetune.models.forward_pairs import places_of
 from edgetune.models.rounding import FLOAT, Weights, roundings
 from edgetune.models.suffix import suffix_ids
 from edgetune_export.device import device_file
+from edgetune_export.progress import Tell, untold
 
 FLOAT_TOLERANCE, INTEGER_TOLERANCE = 1e-4, 0.1
 """Largest difference of logits, relative to the largest logit where that is above 1.
@@ -55,11 +56,28 @@ class Check:
         return self.difference <= tolerance * self.scale
 
 
-def compared(what: str, expected: np.ndarray, got: np.ndarray) -> Check:
-    if expected.shape != got.shape:
-        raise VerificationError(f"{what}: the bundle gives logits of shape {got.shape}, torch {expected.shape}")
-    difference = float(np.abs(expected - got).max()) if expected.size else 0.0
-    return Check(what, difference if np.isfinite(got).all() else float("inf"), max(1.0, float(np.abs(expected).max())))
+@dataclass(frozen=True)
+class Expected:
+    """What torch computes, and the call that has a bundle compute it.
+
+    All of torch's side is known before the bundle is opened, so that a large base need not be in memory twice.
+    """
+
+    what: str
+    logits: np.ndarray
+    of: Callable[[edgetune_runtime.Model], np.ndarray]
+
+    def compared(self, model: edgetune_runtime.Model) -> Check:
+        """Raises VerificationError where the shapes differ."""
+        expected, got = self.logits, self.of(model)
+        if expected.shape != got.shape:
+            raise VerificationError(
+                f"{self.what}: the bundle gives logits of shape {got.shape}, torch {expected.shape}"
+            )
+        difference, scale = 0.0, max(1.0, float(np.abs(expected).max(initial=0)))
+        if expected.size:
+            difference = float(np.abs(expected - got).max()) if np.isfinite(got).all() else float("inf")
+        return Check(self.what, difference, scale)
 
 
 def sample_rows(base: Base, virtual_tokens: int) -> list[list[int]]:
@@ -77,13 +95,13 @@ def padded(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]
 
 
 @torch.no_grad()
-def class_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str) -> Iterator[Check]:
+def class_logits(tuned: Tuned, name: str) -> Iterator[Expected]:
     """Of an encoder's head, or of a decoder's label words."""
     rows = [filling(tuned, row) for row in sample_rows(tuned.base, tuned.virtual().tokens)]
     ids, mask = padded(rows, tuned.base.pad_token_id)
     expected = tuned.class_logits(ids, mask).numpy()
-    yield compared(f"{name}, batch of mixed lengths", expected, model.class_logits(rows, adapter=name))
-    yield compared(f"{name}, one row", expected[:1], model.class_logits(rows[:1], adapter=name))
+    yield Expected(f"{name}, batch of mixed lengths", expected, lambda model: model.class_logits(rows, adapter=name))
+    yield Expected(f"{name}, one row", expected[:1], lambda model: model.class_logits(rows[:1], adapter=name))
 
 
 def filling(tuned: Tuned, row: list[int]) -> list[int]:
@@ -93,48 +111,50 @@ def filling(tuned: Tuned, row: list[int]) -> list[int]:
 
 
 @torch.no_grad()
-def tag_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str) -> Iterator[Check]:
+def tag_logits(tuned: Tuned, name: str) -> Iterator[Expected]:
     rows = sample_rows(tuned.base, tuned.virtual().length)
     expected = tuned.class_logits(*padded(rows, tuned.base.pad_token_id)).numpy()
     whole = np.concatenate([of_row[: len(row)] for of_row, row in zip(expected, rows)])
-    got = np.concatenate(model.tag_logits(rows, name))
-    yield compared(f"{name}, batch of mixed lengths", whole, got)
-    yield compared(f"{name}, one row", expected[0, : len(rows[0])], model.tag_logits(rows[:1], name)[0])
+    yield Expected(f"{name}, batch of mixed lengths", whole, lambda m: np.concatenate(m.tag_logits(rows, name)))
+    yield Expected(f"{name}, one row", expected[0, : len(rows[0])], lambda m: m.tag_logits(rows[:1], name)[0])
 
 
 @torch.no_grad()
-def decoder_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str | None) -> Iterator[Check]:
+def decoder_logits(tuned: Tuned, name: str | None) -> Iterator[Expected]:
     """The prompt at once, and in steps of one token over the cache."""
     named, virtual = name or "base", tuned.virtual()
     if virtual.suffix is not None:
-        yield from suffix_checks(model, tuned, named)
+        yield from suffix_logits(tuned, named)
         return
     for row in sample_rows(tuned.base, virtual.tokens)[1:]:
         ids, mask = padded([row], tuned.base.pad_token_id)
         expected = tuned.token_logits(ids, mask, mask.bool()).numpy()
-        yield compared(f"{named}, prefill of {len(row)}", expected, model.logits(row, adapter=name, keep=0))
-        yield compared(f"{named}, steps of 1", expected[1:], model.step_logits(row, adapter=name)[1:])
+        at_once = lambda model, row=row: model.logits(row, adapter=name, keep=0)  # noqa: E731
+        in_steps = lambda model, row=row: model.step_logits(row, adapter=name)[1:]  # noqa: E731
+        yield Expected(f"{named}, prefill of {len(row)}", expected, at_once)
+        yield Expected(f"{named}, steps of 1", expected[1:], in_steps)
 
 
 @torch.no_grad()
-def suffix_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str) -> Iterator[Check]:
+def suffix_logits(tuned: Tuned, name: str) -> Iterator[Expected]:
     """Prompts at once, and as a batch of mixed lengths whose completion is written in steps of 1."""
     base, taken = tuned.base, tuned.virtual().tokens
     written = min(9, ((base.max_positions or 99) - taken) // 2)
     rows, target = sample_rows(base, taken + written), sample_rows(base, 0)[-1][:written]
-    ids, stepped_logits = suffix_ids(tuned.virtual().suffix_length, base.vocab_size), []
+    ids, later = suffix_ids(tuned.virtual().suffix_length, base.vocab_size), []
     for row in rows:
         whole = torch.tensor([[*row, *ids, *target[:-1]]])
         expected = tuned.token_logits(whole, torch.ones_like(whole), torch.ones_like(whole, dtype=torch.bool)).numpy()
         prompt = expected[: len(row) + len(ids)]
-        yield compared(f"{name}, prefill of {len(row)}", prompt, model.logits(row, adapter=name, keep=0))
-        stepped_logits.append(expected[len(prompt) - 1 :])
-    got = np.stack(list(stepped(model, rows, target, name)), axis=1)
-    yield compared(f"{name}, a batch in steps of 1", np.stack(stepped_logits), got)
+        at_once = lambda model, row=row: model.logits(row, adapter=name, keep=0)  # noqa: E731
+        yield Expected(f"{name}, prefill of {len(row)}", prompt, at_once)
+        later.append(expected[len(prompt) - 1 :])
+    in_steps = lambda model: np.stack(list(stepped(model, rows, target, name)), axis=1)  # noqa: E731
+    yield Expected(f"{name}, a batch in steps of 1", np.stack(later), in_steps)
 
 
 @torch.no_grad()
-def pair_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str | None) -> Iterator[Check]:
+def pair_logits(tuned: Tuned, name: str | None) -> Iterator[Expected]:
     """Completions at once, and as a batch of mixed prompts in steps of one token over the cache."""
     base, named, written = tuned.base, name or "base", min(9, (tuned.base.max_positions or 99) - tuned.virtual().tokens)
     rows, target = sample_rows(base, tuned.virtual().tokens), sample_rows(base, 0)[-1][:written]
@@ -143,10 +163,10 @@ def pair_checks(model: edgetune_runtime.Model, tuned: Tuned, name: str | None) -
     everywhere = torch.ones_like(starts, dtype=torch.bool)
     expected = tuned.completion_logits(ids, mask, starts, everywhere).unflatten(0, (len(rows), written)).numpy()
     for row, logits in zip(rows, expected):
-        got = model.completion_logits(row, target, adapter=name)
-        yield compared(f"{named}, completion of a prompt of {len(row)}", logits, got)
-    got = np.stack(list(stepped(model, rows, target, name)), axis=1)
-    yield compared(f"{named}, a batch in steps of 1", expected, got)
+        at_once = lambda model, row=row: model.completion_logits(row, target, adapter=name)  # noqa: E731
+        yield Expected(f"{named}, completion of a prompt of {len(row)}", logits, at_once)
+    in_steps = lambda model: np.stack(list(stepped(model, rows, target, name)), axis=1)  # noqa: E731
+    yield Expected(f"{named}, a batch in steps of 1", expected, in_steps)
 
 
 def stepped(
@@ -161,23 +181,33 @@ def stepped(
         yield logits.copy()
 
 
-def trial_checks(model: edgetune_runtime.Model, base: Base, pooling: Pooling) -> list[Check]:
-    """Checks of an encoder that has no adapter yet: with a prompt of one word and heads that pass hidden units on."""
-    size, checks = base.hidden_size, []
+def trial_logits(base: Base, pooling: Pooling) -> Iterator[Expected]:
+    """Of an encoder that has no adapter yet: with a prompt of one word and heads that pass hidden units on."""
+    size = base.hidden_size
     prompt = Prompt(from_embeddings(base, torch.tensor([base.vocab_size // 2])))
     for name, head in (("base", LinearHead(size, 2)), ("base, hidden layer", MlpHead(size, 2, size))):
         for weight in (x for x in head.parameters() if x.dim() > 1):
             torch.nn.init.eye_(weight)
         words = LabelWords(f"{TEXT} {MASK}", ((0,), (1,))) if base.masked else None
         tuned, task = Tuned(base, prompt, head, pooling, words=words), "tag" if pooling == "each" else "classify"
-        trial = adapter_from(tuned, task=task, method="prompt", labels=("0", "1"))
+        file = device_file("trial", adapter_from(tuned, task=task, method="prompt", labels=("0", "1")), base)
+        for found in LOGITS[task](tuned, "trial"):
+            yield replace(found, what=found.what.replace("trial", name), of=on_trial(file, found.of))
+
+
+def on_trial(
+    file: bytes, of: Callable[[edgetune_runtime.Model], np.ndarray]
+) -> Callable[[edgetune_runtime.Model], np.ndarray]:
+    """The same call with an adapter that the bundle does not hold."""
+
+    def call(model: edgetune_runtime.Model) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trial.safetensors"
-            path.write_bytes(device_file("trial", trial, base))
+            path.write_bytes(file)
             model.add_adapter(path, replace=True)
-        found = CHECKS[task](model, tuned, "trial")
-        checks += [replace(check, what=check.what.replace("trial", name)) for check in found]
-    return checks
+        return of(model)
+
+    return call
 
 
 def token_checks(model: edgetune_runtime.Model, base: Base) -> None:
@@ -192,13 +222,24 @@ def token_checks(model: edgetune_runtime.Model, base: Base) -> None:
                 raise VerificationError(f"tokenizer.json encodes {text!r} as {got}, training as {expected}")
 
 
-CHECKS: dict[str, Callable[..., Iterator[Check]]] = {
-    "classify": class_checks,
-    "regress": class_checks,
-    "tag": tag_checks,
-    "decoder": decoder_checks,
-    "encoder-decoder": pair_checks,
+LOGITS: dict[str, Callable[..., Iterator[Expected]]] = {
+    "classify": class_logits,
+    "regress": class_logits,
+    "tag": tag_logits,
+    "decoder": decoder_logits,
+    "encoder-decoder": pair_logits,
 }
+
+
+def expected_logits(base: Base, adapters: dict[str, Adapter], standalone: bool, pooling: Pooling) -> Iterator[Expected]:
+    """What every adapter is held against; `base` computes with the weights that ship."""
+    for name, adapter in adapters.items():
+        tuned = tuned_from(base, adapter)
+        yield from LOGITS[base.kind if adapter.task == "generate" else adapter.task](tuned, name)
+    if base.kind != "encoder" and not standalone:
+        yield from LOGITS[base.kind](Tuned(base, None), None)
+    if base.kind == "encoder" and not adapters:
+        yield from trial_logits(base, pooling)
 
 
 def tolerance(base: Base, weights: Weights) -> float:
@@ -211,33 +252,23 @@ def tolerance(base: Base, weights: Weights) -> float:
 
 
 def verified(
-    folder: Path,
-    base: Base,
-    adapters: dict[str, Adapter],
-    standalone: bool,
-    pooling: Pooling,
-    weights: Weights = FLOAT,
+    folder: Path, base: Base, expected: Sequence[Expected], weights: Weights = FLOAT, tell: Tell = untold
 ) -> list[Check]:
-    """Every adapter's checks; `base` computes with rounded weights.
+    """The bundle in `folder`, compared with all that torch computed; of `base` the tokenizer alone is asked.
 
     Raises:
         VerificationError: one is above the precision's tolerance; names it and the difference.
     """
     model = edgetune_runtime.load(folder)
     token_checks(model, base)
-    checks: list[Check] = []
-    for name, adapter in adapters.items():
-        tuned = tuned_from(base, adapter)
-        checks += CHECKS[base.kind if adapter.task == "generate" else adapter.task](model, tuned, name)
-    if base.kind != "encoder" and not standalone:
-        checks += CHECKS[base.kind](model, Tuned(base, None), None)
-    if base.kind == "encoder" and not adapters:
-        checks += trial_checks(model, base, pooling)
-    allowed = tolerance(base, weights)
-    for check in checks:
+    allowed, checks = tolerance(base, weights), []
+    for number, each in enumerate(expected):
+        tell("verifying", number, len(expected))
+        check = each.compared(model)
         if not check.holds(allowed):
             raise VerificationError(
                 f"{check.what}: ONNX Runtime and torch differ by {check.difference:.1e} where logits reach "
                 f"{check.scale:.1f}; at most {allowed:.0e} of that is allowed. No bundle was written"
             )
+        checks.append(check)
     return checks

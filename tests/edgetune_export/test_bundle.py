@@ -9,6 +9,7 @@ import onnx_ir
 import pytest
 import torch
 from edgetune_export import bundle as bundle_module
+from edgetune_export import graphs as graphs_module
 from edgetune_export.addition import add_adapter
 from edgetune_export.bundle import export_bundle
 from references.eager import eager_logits
@@ -19,7 +20,7 @@ from .conftest import random_adapter, rows_of
 
 
 def test_wrong_graph_is_refused_and_nothing_is_left(decoder, tmp_path, monkeypatch):
-    traced = bundle_module.decoder_graph
+    traced = graphs_module.decoder_graph
 
     def spoiled(*arguments):
         graph = traced(*arguments)
@@ -27,7 +28,7 @@ def test_wrong_graph_is_refused_and_nothing_is_left(decoder, tmp_path, monkeypat
         value.const_value = onnx_ir.tensor(value.const_value.numpy() * 1.01, name=value.name)
         return graph
 
-    monkeypatch.setattr(bundle_module, "decoder_graph", spoiled)
+    monkeypatch.setattr(graphs_module, "decoder_graph", spoiled)
     with pytest.raises(VerificationError, match=r"differ by .* at most 1e-04"):
         export_bundle(decoder, {}, tmp_path / "b")
     assert list(tmp_path.iterdir()) == []
@@ -128,7 +129,7 @@ def test_torch_model_trains_on_after_an_export(decoder, tmp_path):
 def test_encoder_without_adapters_is_verified_too(encoder, tmp_path, monkeypatch):
     checks = export_bundle(encoder, {}, tmp_path / "b").checks
     assert checks and all(check.scale >= 1 for check in checks)
-    traced = bundle_module.encoder_graph
+    traced = graphs_module.encoder_graph
 
     def spoiled(*arguments):
         graph = traced(*arguments)
@@ -136,7 +137,7 @@ def test_encoder_without_adapters_is_verified_too(encoder, tmp_path, monkeypatch
         value.const_value = onnx_ir.tensor(value.const_value.numpy() * 1.5, name=value.name)
         return graph
 
-    monkeypatch.setattr(bundle_module, "encoder_graph", spoiled)
+    monkeypatch.setattr(graphs_module, "encoder_graph", spoiled)
     with pytest.raises(VerificationError):
         export_bundle(encoder, {}, tmp_path / "spoiled")
     assert not (tmp_path / "spoiled").exists()

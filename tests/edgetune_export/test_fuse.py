@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 import torch
-from edgetune_export.bundle import lean, write_graph
 from edgetune_export.fuse import fused
+from edgetune_export.graphs import lean, write_graph
 from edgetune_export.quantize import quantized
 from edgetune_export.rewriter import made_by
 from edgetune_export.trace import decoder_graph, encoder_graph

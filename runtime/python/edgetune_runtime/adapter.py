@@ -19,6 +19,7 @@ from .layer import Layer
 from .layer_lengths import longest_of
 from .manifest import Manifest
 from .results import AdapterInfo
+from .scaled_tensors import expanded
 
 METADATA_KEY = "edgetune"
 
@@ -91,7 +92,8 @@ def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Ada
     Raises BaseMismatchError if it was tuned on another base than the manifest's, and AdapterError if the file is
     missing, broken or of an unknown version, or if its task or its shapes are not those of the graph.
     """
-    metadata, tensors = _read(path)
+    metadata, stored = _read(path)
+    tensors = expanded(path, stored)
     _check_fit(path, metadata, manifest)
     pasts = _pasts_from(path, tensors, manifest)
     prompt = _taken(path, tensors, "prompt_embeds", (1, None, manifest.graph.embedding_size), required=False)

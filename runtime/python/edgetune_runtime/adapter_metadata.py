@@ -46,6 +46,8 @@ class AdapterMetadata:
     """The tokens of each label's words, in the order of the labels."""
     word_split: str = SPLITS[0]
     """How a plain text becomes words, of a task that tags."""
+    begins_text: bool = False
+    """Whether the virtual tokens are a text's beginning: what stands behind them has no special tokens of its own."""
 
     @property
     def takes_pairs(self) -> bool:
@@ -71,6 +73,7 @@ def metadata_from(fields: Fields) -> AdapterMetadata:
         pooling=fields.optional_text("pooling"),
         generation=_generation_from(fields),
         **_words_from(fields, labels),
+        begins_text=fields.flag("begins_text"),
         activation=fields.one_of("activation", ACTIVATIONS) if "activation" in fields.data else ACTIVATIONS[0],
     )
 

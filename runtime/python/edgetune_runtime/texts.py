@@ -108,9 +108,10 @@ class Texts:
 
         `adapters` are one, or an ensemble's members: the longest must fit, and the task's options are the first's.
         """
-        ids = row if isinstance(row, np.ndarray) else self._tokenizer.encode(row)
-        ids = self._not_empty(checked_token_ids(ids, self._vocab_size, where), where)
         adapter = adapters[0]
+        whole = not (adapter and adapter.metadata.begins_text)
+        ids = row if isinstance(row, np.ndarray) else self._tokenizer.encode(row, add_special_tokens=whole)
+        ids = self._not_empty(checked_token_ids(ids, self._vocab_size, where), where)
         if self._pair:
             return self._pair_request(ids, adapter, options, index, where)
         used = len(ids) + max(x.info.virtual_tokens if x else 0 for x in adapters)
