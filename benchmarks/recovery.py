@@ -2,10 +2,10 @@
 
     python benchmarks/recovery.py [--cases banking77 e2e] [--methods prefix prompt] [--recover 200] [--seeds 0 1 2]
 
-banking77: intents on MiniLM, 300 steps of 32 rows. e2e: E2E NLG on stories260K, 400 steps of 16. Each adapter is tuned on the
-float weights and exported in fp32, in int4, and in int4 after `--recover` steps against the rounded weights; a second
-one is tuned against them from its first step (`--base-precision int4`). Loss and accuracy are the bundles' own on the test
-rows; `lost` is what a bundle lost of the fp32 bundle's, as a share of what plain int4 lost.
+banking77: intents on MiniLM, 300 steps of 32 rows. e2e: E2E NLG on stories260K, 400 steps of 16. Each adapter is tuned
+on the float weights and exported in fp32, in int4, and in int4 after `--recover` steps against the rounded weights; a
+second one is tuned against them from its first step (`--base-precision int4`). Loss and accuracy are the bundles' own
+on the test rows; `lost` is what a bundle lost of the fp32 bundle's, as a share of what plain int4 lost.
 """
 
 from __future__ import annotations
