@@ -2,9 +2,9 @@
 
     python benchmarks/encoding.py --optimum-python OPTIMUM/bin/python
 
-torch is eager, with the same prefix. Optimum's is its own export, quantised as it advises for AVX2 (dynamic, per channel)
-by the interpreter given, and then run by a bare onnxruntime session in this process, as ours are: all take turns.
-Medians in ms and ratios are printed, and the size of graph and weights. Models are made once, into `--folder`.
+torch is eager, with the same prefix. Optimum's is its own export, quantised as it advises for AVX2 (dynamic, per
+channel) by the interpreter given, and then run by a bare onnxruntime session in this process, as ours are: all take
+turns. Medians in ms and ratios are printed, and the size of graph and weights. Models are made once, into `--folder`.
 """
 
 from __future__ import annotations

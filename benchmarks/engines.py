@@ -110,7 +110,7 @@ def ours(path: str, threads: int) -> Engine:
 
 
 def genai(path: str, threads: int) -> Engine:
-    import onnxruntime_genai as og
+    import onnxruntime_genai as og  # type: ignore[import-not-found]
 
     config = og.Config(path)
     config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
@@ -136,7 +136,7 @@ def genai(path: str, threads: int) -> Engine:
 
 def llama(path: str, threads: int) -> Engine:
     """llama.cpp by its own functions: no copy of logits to Python, its own greedy sampler."""
-    import llama_cpp as lib
+    import llama_cpp as lib  # type: ignore[import-not-found]
 
     lib.llama_backend_init()
     quiet = lib.llama_log_callback(lambda *_: None)
@@ -190,7 +190,7 @@ def optimum(path: str, threads: int) -> Engine:
 
     import onnxruntime as ort
     import torch
-    from optimum.onnxruntime import ORTModelForCausalLM
+    from optimum.onnxruntime import ORTModelForCausalLM  # type: ignore[import-not-found]
 
     torch.set_num_threads(threads)
     options = ort.SessionOptions()

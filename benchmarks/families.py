@@ -247,7 +247,7 @@ def isolated(model_type: str, limit_s: float) -> dict[str, Any]:
     try:
         if ours.poll(limit_s):
             return ours.recv()
-        return {**line, "message": f"not done after {limit_s:.0f} s"}
+        return {**line, "status": "not done", "message": f"not done after {limit_s:.0f} s"}
     except EOFError:
         return {**line, "message": "the process died"}
     finally:

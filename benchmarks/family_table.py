@@ -11,7 +11,8 @@ What `python benchmarks/families.py` found with transformers {version}: of every
 attention goes through transformers' interface, or is brought there (`edgetune/models/outside.py`), it makes a model of
 two layers with random weights, exports it with a random prefix and a random prompt, lets the export verify itself and
 compares our attention with the family's own. Of {count} families **{works} work**, {refused} are refused with a
-reason, {fails} fail, and {unmade} could not be made small or called with text alone.
+reason, {fails} fail, {undone} were not finished in the time, and {unmade} could not be made small or called with text
+alone.
 
 A text tower without an output head (CLIP's, or the text half of a family that reads images as well) is tried as an
 encoder with a classification head. A family that works here can still be refused for a checkpoint with other settings.
@@ -29,6 +30,7 @@ text behind a prompt of 3 and a prefix of 4 virtual tokens: whole texts, batches
 SECTIONS = (
     ("refused", "Refused", "What edgetune says instead of making a bundle."),
     ("fails", "Fails", "Issues of ours: no bundle is made, and what is said is the first line of an error."),
+    ("not done", "Not finished", "The time ran out on a busy machine; what would have come of it is not known."),
     ("not made", "Not tried", "What transformers said to our tiny configuration or to a text without anything else."),
 )
 
@@ -43,7 +45,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     ]
     counts = {status: len(by_status[status]) for status in ("works", "refused", "fails")}
     text = HEAD.format(
-        version=lines[0]["transformers"], count=len(lines), unmade=len(by_status["not made"]), rows="\n".join(rows),
+        version=lines[0]["transformers"], count=len(lines), unmade=len(by_status["not made"]),
+        undone=len(by_status["not done"]), rows="\n".join(rows),
         **counts,
     )  # fmt: skip
     for status, title, meaning in SECTIONS:

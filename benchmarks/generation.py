@@ -4,9 +4,9 @@
 
 Each engine stays in a process of its own interpreter (engines.py) and is given its turn round after round; the
 machine's read bandwidth is measured in every round too. Medians, their spread and ratios are printed as a table for
-docs/speed.md. What the engines run is made once, into `--folder`. A peer that is not installed is left out in one line.
-`--only` names some of the engines. Setting up the peers, in an environment each (llama-cpp-python from its source, so
-that it is built for this CPU):
+docs/speed.md. What the engines run is made once, into `--folder` (remove it when the export has changed). A peer that
+is not installed is left out in one line. `--only` names some of the engines. Setting up the peers, in an environment
+each (llama-cpp-python from its source, so that it is built for this CPU):
 
     pip install onnxruntime-genai==0.18.0 llama-cpp-python==0.3.36 gguf                        # PEERS
     pip install torch==2.13.0 "transformers==4.57.*" "optimum-onnx[onnxruntime]" requests      # OPTIMUM

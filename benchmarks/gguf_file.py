@@ -40,7 +40,7 @@ def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
 
 
 def write(folder: Path, out: Path) -> None:
-    from gguf import GGUFWriter, TokenType
+    from gguf import GGUFWriter, TokenType  # type: ignore[import-not-found]
 
     config = json.loads((folder / "config.json").read_text())
     writer, size = GGUFWriter(out, "llama"), config["vocab_size"]
@@ -79,7 +79,7 @@ def write(folder: Path, out: Path) -> None:
 
 
 def quantize(source: Path, out: Path, kind: str) -> None:
-    import llama_cpp
+    import llama_cpp  # type: ignore[import-not-found]
 
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype, parameters.pure = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{kind.upper()}"), True

@@ -21,7 +21,6 @@ from edgetune.models.probes import (
     ever_writes,
     filling_size,
     has_indexer,
-    hidden,
     mixes_outside_attention,
     pair_separator,
     probed_layers,
@@ -29,6 +28,7 @@ from edgetune.models.probes import (
     probing_ids,
     routed,
     sees_later_tokens,
+    state_size,
     takes_vectors,
 )
 
@@ -232,7 +232,7 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -
         name=name,
         kind=kind,
         layers=layers,
-        hidden_size=filling_size(model, ids, name) if masked else hidden(model, ids).shape[-1],
+        hidden_size=filling_size(model, ids, name) if masked else state_size(model, ids),
         position_offset=probed_position_offset(model, ids) if "position_ids" in parameters else None,
         takes_token_types="token_type_ids" in parameters and getattr(model.config, "type_vocab_size", 0) > 0,
         separator=pair_separator(model, tokenizer),

@@ -42,6 +42,20 @@ def hidden(model: PreTrainedModel, ids: Tensor, **inputs: Tensor) -> Tensor:
     return backbone(model)(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)[0]
 
 
+def state_size(model: PreTrainedModel, ids: Tensor) -> int:
+    """H of the last layer.
+
+    Raises:
+        UnsupportedModelError: states are not one a token.
+    """
+    states = hidden(model, ids)
+    if states.shape[1] != ids.shape[1]:
+        raise UnsupportedModelError(
+            f"the family {model.config.model_type!r} adds a token of its own to a text: states are not one a token"
+        )
+    return states.shape[-1]
+
+
 def backbone(model: PreTrainedModel) -> PreTrainedModel:
     """The model without its head. Where `base_model` does not find it, it is the one model inside."""
     if model.base_model is not model or model.get_output_embeddings() is None:

@@ -14,6 +14,7 @@ from edgetune.models.rounding import (
     rounded,
     roundings,
     stored,
+    table_block,
     weights_from,
     weights_of,
 )  # fmt: skip
@@ -94,3 +95,19 @@ def test_a_run_says_what_it_is_tuned_for():
     config = TrainConfig(base_precision="int4", base_block_size=64, base_zeros="asymmetric", base_keep="lm_head*=fp32")
     assert weights_of(config) == Weights("int4", 64, False, keep=(("lm_head*", "fp32"),))
     assert not weights_of(TrainConfig()).rounds
+
+
+@pytest.mark.parametrize("width, asked, got", [(576, 128, 64), (48, 64, 16), (384, 256, 128), (20, 64, 0)])
+def test_a_table_has_the_largest_block_that_divides_its_rows(width, asked, got):
+    assert table_block(width, asked) == got
+
+
+@pytest.mark.parametrize("precision, bits", [("int8", 8), ("int4", 4)])
+def test_an_encoders_positions_have_eight_bits(base, precision, bits):
+    found = roundings(base("bert"), Weights(precision, block_size=64))
+    tables = {name.split(".")[-2]: x for name, x in found.items() if "embeddings" in name}
+    wide = base("bert").hidden_size
+    assert tables == {
+        "word_embeddings": Rounding(bits, table_block(wide, 128 if bits == 8 else 64)),
+        "position_embeddings": Rounding(8, table_block(wide, 128)),
+    }
