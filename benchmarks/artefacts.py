@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgetune_export.bundle import lean, write_graph
 from edgetune_export.ecosystem import written_beside
+from edgetune_export.graphs import lean, write_graph
 from edgetune_export.manifest import described, manifest_text
 from edgetune_export.quantize import quantized
 from edgetune_export.trace import decoder_graph

@@ -68,5 +68,5 @@ def write_onnx_adapter(file: bytes, path: Path) -> Path:
     form.set_adapter_version(VERSION)
     form.set_model_version(VERSION)
     form.set_parameters(parameters)
-    form.export_adapter(path)
+    form.export_adapter(str(path))  # type: ignore[arg-type]  # a path is what its hint says, a text what it takes
     return path
