@@ -37,7 +37,7 @@ def inner_local(
     if attention_mask is not None and window is not None:
         ones = torch.ones(attention_mask.shape[-2:], dtype=torch.bool, device=attention_mask.device)
         attention_mask = attention_mask & ones.tril().triu(1 - window)
-    out, _ = attend(query, key, value, attention_mask, scaling=1.0, sliding_window=window)
+    out = attend(query, key, value, attention_mask, scaling=1.0, sliding_window=window)[0]
     return out.transpose(1, 2), None
 
 
@@ -48,7 +48,7 @@ def by_distance(
     """MPNet: a bias by distance, as T5's."""
     shape = (*hidden_states.shape[:-1], -1, module.attention_head_size)
     query, key, value = (f(hidden_states).view(shape).transpose(1, 2) for f in (module.q, module.k, module.v))
-    out, _ = attend(query, key, value, attention_mask, position_bias=position_bias)
+    out = attend(query, key, value, attention_mask, position_bias=position_bias)[0]
     return (module.o(out.flatten(2)),)
 
 
@@ -71,7 +71,7 @@ def disentangled(
     visible = attention_mask.bool().any(2, keepdim=True).expand(-1, -1, hidden_states.shape[1], -1)
     split = (x.unflatten(0, (-1, heads)) for x in (query, key, value))
     scaling = 1 / math.sqrt(query.shape[-1] * factor)
-    out, _ = attend(*split, visible, scaling=scaling, position_bias=bias)
+    out = attend(*split, visible, scaling=scaling, position_bias=bias)[0]
     return out.flatten(2), None
 
 
@@ -87,7 +87,7 @@ def rotary_falcon(
     query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
     if layer_past is not None:
         key, value = layer_past.update(key, value, module.layer_idx)
-    out, _ = attend(query, key, value, attention_mask)
+    out = attend(query, key, value, attention_mask)[0]
     return module.dense(out.flatten(2)), None
 
 
@@ -102,7 +102,7 @@ def linear_biases(
     if layer_past is not None:
         key, value = layer_past.update(key, value, module.layer_idx)
     slopes = _get_alibi_slopes(module.num_heads, hidden_states.device)
-    out, _ = attend(query, key, value, attention_mask, slopes=slopes)
+    out = attend(query, key, value, attention_mask, slopes=slopes)[0]
     return dropout_add(module.dense(out.flatten(2)), residual, module.hidden_dropout, module.training), None
 
 

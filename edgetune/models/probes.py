@@ -58,8 +58,9 @@ def state_size(model: PreTrainedModel, ids: Tensor) -> int:
 
 def backbone(model: PreTrainedModel) -> PreTrainedModel:
     """The model without its head. Where `base_model` does not find it, it is the one model inside."""
-    if model.base_model is not model or model.get_output_embeddings() is None:
-        return model.base_model
+    named: Any = model.base_model
+    if named is not model or model.get_output_embeddings() is None:
+        return named
     inner = [x for x in model.children() if isinstance(x, PreTrainedModel)]
     return inner[0] if len(inner) == 1 else model
 

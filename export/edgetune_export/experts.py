@@ -7,7 +7,7 @@ result is scaled by their sum, so that one function serves every kind of router.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -65,7 +65,7 @@ def gate_of(experts: Any) -> Gate | None:
         alphas, limits = (
             {getattr(experts, f"{x}{name}", None) for x in ("", "swiglu_")} for name in ("alpha", "limit")
         )
-        each = product({1.0, *alphas - {None}}, (0.0, 1.0), {None, *limits}, (False, True))
+        each: Any = product({1.0, *alphas - {None}}, (0.0, 1.0), {None, *limits}, (False, True))
         tried = [Gate("swiglu", *settings) for settings in each]
     return next((x for x in tried if torch.allclose(x(z), found, atol=1e-5)), None)
 
@@ -131,7 +131,12 @@ def experts(self: Any, hidden: Tensor, chosen: Tensor, weights: Tensor) -> Tenso
 
 
 def every_expert(
-    self: Any, hidden: Tensor, chosen: Tensor, weights: Tensor, matrices: list[Tensor], biases: list[Tensor | None]
+    self: Any,
+    hidden: Tensor,
+    chosen: Tensor,
+    weights: Tensor,
+    matrices: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
 ) -> Tensor:
     """Where the operator lacks the activation: all experts compute, those not chosen weigh nothing."""
     weight = torch.zeros(hidden.shape[0], matrices[0].shape[0], dtype=hidden.dtype).scatter(1, chosen, weights)

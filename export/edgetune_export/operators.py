@@ -91,7 +91,11 @@ def flat(x: Tensor) -> Tensor:
 
 
 def group_query(
-    inputs: list[Tensor | None], attributes: dict[str, Any], past: KeyValue, sinks: Tensor | None, shape: Sequence[Any]
+    inputs: Sequence[Tensor | None],
+    attributes: dict[str, Any],
+    past: KeyValue,
+    sinks: Tensor | None,
+    shape: Sequence[Any],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One com.microsoft::GroupQueryAttention; `shape` is that of the query, `[B, N, T, D]`."""
     (b, n, t, d), k = shape, past[0].shape[1]
