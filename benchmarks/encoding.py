@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from artefacts import Artefacts, Pythons, run, size_mb
 from graphs import written
 
+TURNS, WARM = 6, 5
 PREFIX, LABELS = 10, 77
 OURS = {
     "fp32": Weights(),
@@ -88,16 +90,25 @@ def eager(base: Base, ids: np.ndarray, past: list[np.ndarray]) -> Callable[[], A
     return call
 
 
-def timed(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Medians in ms, each after some calls that do not count."""
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 5):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if number >= 5:
-                samples[name].append((time.perf_counter() - start) * 1e3)
+def timed(openers: dict[str, Callable[[], Callable[[], Any]]], rounds: int) -> dict[str, float]:
+    """Medians in ms. All take turns, each opened for its turn alone: the threads of an open session wait spinning. The
+    first calls of a turn do not count."""
+    samples: dict[str, list[float]] = {name: [] for name in openers}
+    for _ in range(TURNS):
+        for name, opener in openers.items():
+            call = opener()
+            for number in range(WARM + rounds // TURNS):
+                start = time.perf_counter()
+                call()
+                if number >= WARM:
+                    samples[name].append((time.perf_counter() - start) * 1e3)
+            del call
     return {name: statistics.median(x) for name, x in samples.items()}
+
+
+def session_call(path: Path, threads: int, feeds: dict[str, np.ndarray]) -> Callable[[], Any]:
+    session = open_session(path, threads)
+    return lambda: session.run(["logits"], {x.name: feeds[x.name] for x in session.get_inputs()})
 
 
 def main() -> None:
@@ -111,12 +122,11 @@ def main() -> None:
     pythons = Pythons(sys.executable, given.optimum_python)
     base = load_base(str(embedded_model()), "classify")
     paths = {name: written(base, weights, given.folder, name.replace(",", "")) for name, weights in OURS.items()}
-    sessions = {name: open_session(path, given.threads) for name, path in paths.items()}
     sizes = {name: size_mb(path.parent) for name, path in paths.items()}
-    peer = None
+    peer: Path | None = None
     if pythons.has(given.optimum_python, "optimum.onnxruntime"):
-        path = optimum_int8(Artefacts(given.folder, pythons))
-        peer, sizes["optimum int8"] = open_session(path, given.threads), size_mb(path)
+        peer = optimum_int8(Artefacts(given.folder, pythons))
+        sizes["optimum int8"] = size_mb(peer)
     else:
         print(f"optimum is left out: {given.optimum_python} does not have it; --optimum-python names one that does")
     rng, layer = np.random.default_rng(0), base.layers[0]
@@ -128,14 +138,13 @@ def main() -> None:
     for tokens in (16, 32, 128):
         ids = rng.integers(1000, 20000, (1, tokens))
         feeds = our_feeds(base, ids, past)
-        calls: dict[str, Callable[[], Any]] = {"torch": eager(base, ids, past)}
-        for name, session in sessions.items():
-            calls[name] = lambda session=session, feeds=feeds: session.run(["logits"], feeds)
+        openers: dict[str, Callable[[], Callable[[], Any]]] = {"torch": partial(eager, base, ids, past)}
+        for name, path in paths.items():
+            openers[name] = partial(session_call, path, given.threads, feeds)
         if peer is not None:
-            plain = {x.name: np.ones_like(ids) for x in peer.get_inputs()} | {"input_ids": ids}
-            plain["token_type_ids"] = np.zeros_like(ids)
-            calls["optimum int8"] = lambda plain=plain: peer.run(["logits"], plain)
-        found = timed(calls, given.rounds)
+            plain = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+            openers["optimum int8"] = partial(session_call, peer, given.threads, plain)
+        found = timed(openers, given.rounds)
         ratios = [found["int8"] / found[name] for name in ("torch", "optimum int8") if name in found]
         cells = [f"{found[name]:.2f}" for name in names] + [", ".join(f"{x:.2f}" for x in ratios)]
         print(f"| {tokens} | " + " | ".join(cells) + " |", flush=True)
