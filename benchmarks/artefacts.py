@@ -156,11 +156,3 @@ def run(command: list[Any]) -> None:
     done = subprocess.run([str(x) for x in command], capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} failed:\n{done.stderr[-2000:]}")
-
-
-def size_mb(path: Path) -> float:
-    """Of the weights and the graph."""
-    if path.is_file():
-        return path.stat().st_size / 1e6
-    files = [p for p in path.rglob("*") if ".onnx" in p.name or p.suffix == ".safetensors"]
-    return sum(p.stat().st_size for p in files) / 1e6

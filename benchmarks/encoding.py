@@ -30,8 +30,9 @@ from edgetune.models.rounding import Weights
 from edgetune.models.virtual import Virtual
 
 sys.path.insert(0, str(Path(__file__).parent))
-from artefacts import Artefacts, Pythons, run, size_mb
+from artefacts import Artefacts, Pythons, run
 from graphs import written
+from places import size_mb
 
 TURNS, WARM = 6, 5
 PREFIX, LABELS = 10, 77

@@ -29,8 +29,8 @@ import torch
 from edgetune.models.rounding import Weights
 
 sys.path.insert(0, str(Path(__file__).parent))
-from artefacts import Artefacts, Pythons, size_mb
-from places import bandwidth_gb_s
+from artefacts import Artefacts, Pythons
+from places import bandwidth_gb_s, size_mb
 
 ENGINES_FILE = Path(__file__).with_name("engines.py")
 QUIET_LOAD = 0.5

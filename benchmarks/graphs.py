@@ -27,7 +27,7 @@ from edgetune.models.base import Base, base_from
 from edgetune.models.rounding import Weights, roundings
 
 sys.path.insert(0, str(Path(__file__).parent))
-from places import bandwidth_gb_s
+from places import bandwidth_gb_s, size_mb
 
 PROMPT, NEW = 128, 128
 
@@ -62,10 +62,6 @@ def written(base: Base, weights: Weights, folder: Path, name: str) -> Path:
         write_graph(quantized(lean(traced, base, rounding), rounding, weights), path, base, single_file=False)
         print(f"{name}: fused, rounded and written in {time.perf_counter() - start:.1f} s", flush=True)
     return path
-
-
-def size_mb(path: Path) -> float:
-    return sum(p.stat().st_size for p in path.parent.iterdir()) / 1e6
 
 
 def decoder_of(path: Path, base: Base, threads: int) -> SharedDecoder:
@@ -105,8 +101,10 @@ def decoders(options: argparse.Namespace) -> None:
     print(f"{'':<16} {'MB':>7} {'prefill tok/s':>14} {'decode tok/s':>13} {'of the limit':>13}")
     for name, measured in runs.items():
         prefill, decode = (statistics.median(x) for x in zip(*measured))
-        limit = bandwidth * 1e3 / size_mb(paths[name])
-        print(f"{name:<16} {size_mb(paths[name]):>7.1f} {prefill:>14.1f} {decode:>13.1f} {decode / limit:>13.2f}")
+        limit = bandwidth * 1e3 / size_mb(paths[name].parent)
+        print(
+            f"{name:<16} {size_mb(paths[name].parent):>7.1f} {prefill:>14.1f} {decode:>13.1f} {decode / limit:>13.2f}"
+        )
 
 
 if __name__ == "__main__":

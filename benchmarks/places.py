@@ -27,3 +27,11 @@ def bandwidth_gb_s(size_mb: int = 512, rounds: int = 5) -> float:
         array.sum()
         best = max(best, array.nbytes / (time.perf_counter() - start) / 1e9)
     return best
+
+
+def size_mb(path: Path) -> float:
+    """Of the weights and the graph."""
+    if path.is_file():
+        return path.stat().st_size / 1e6
+    files = [p for p in path.rglob("*") if ".onnx" in p.name or p.suffix == ".safetensors"]
+    return sum(p.stat().st_size for p in files) / 1e6

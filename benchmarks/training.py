@@ -80,7 +80,7 @@ def ours(case: str, method: str, options: argparse.Namespace) -> Callable[[], in
             for row in token_rows(options.lengths)
         ]
     learner = Learner(untrained(base, config, names, Rows("rows", config.task, ())), config)
-    batches = step_batches(examples, config.batch_size, 1, base.pad_token_id, random.Random(0))
+    batches = step_batches(examples, config.batch_size, 1, base.pad_token_id, random.Random(0), device="cpu")
 
     def step() -> int:
         step.count += 1

@@ -20,6 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from edgetune.errors import UnsupportedModelError
 
 NAME = "edgetune"
+"""Of this function; the names of those that stand in for it begin with it."""
 
 BARELY = -1e3
 """What a model adds to a score to block it is below this."""
@@ -118,12 +119,23 @@ def active(state: Pass) -> Iterator[Pass]:
         _active.value = previous
 
 
+def scale_of(query: Tensor, scaling: float | None) -> float:
+    return query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+
+
+def own_mask(module: torch.nn.Module) -> UnsupportedModelError:
+    """What is said of a mask that hides other things than padding and what a window leaves."""
+    return UnsupportedModelError(
+        f"{type(module).__name__} makes an attention mask of its own, which the exported operators do not take"
+    )
+
+
 def equal_widths(
     query: Tensor, key: Tensor, value: Tensor, scaling: float | None
 ) -> tuple[Tensor, Tensor, Tensor, float]:
     """Zeros behind the narrower of keys and values, where a family makes them unequal (multi-head latent attention), so
     that a cache is of one width; and the scale, which is that of the queries as they came."""
-    scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+    scale = scale_of(query, scaling)
     missing = value.shape[-1] - key.shape[-1]
     if missing > 0:
         query, key = (torch.nn.functional.pad(x, (0, missing)) for x in (query, key))
@@ -152,9 +164,7 @@ def seen_by(module: torch.nn.Module, mask: Tensor | None, rows: Any) -> Tensor |
         return mask
     plain = mask.dtype != torch.bool and mask.shape[1] == 1
     if not plain or (not torch.compiler.is_exporting() and bool(((mask != 0) & (mask > BARELY)).any())):
-        raise UnsupportedModelError(
-            f"{type(module).__name__} makes an attention mask of its own, which the exported operators do not take"
-        )
+        raise own_mask(module)
     return (mask > BARELY).expand(-1, -1, rows, -1)
 
 

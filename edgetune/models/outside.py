@@ -15,8 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-OURS = "edgetune"
-"""What the names of our attention functions begin with."""
+from edgetune.models import attention
 
 Attend = Callable[..., tuple[Tensor, None]]
 """One of our attention functions, its module given: query `[B, N, T, D]`, key, value, mask → `[B, T, N, D]`."""
@@ -121,7 +120,7 @@ OUTSIDE: dict[str, tuple[str, Callable[..., Any]]] = {
 def chosen(config: Any, own: Callable[..., Any], ours: Callable[..., Any], module: Any, *args: Any, **more: Any) -> Any:
     """What the module computes under the attention that the configuration names."""
     name = config._attn_implementation
-    if not str(name).startswith(OURS):
+    if not str(name).startswith(attention.NAME):
         return own(*args, **more)
     return ours(module, partial(ALL_ATTENTION_FUNCTIONS[name], module), *args, **more)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from edgetune.training.examples import Example
+from edgetune.training.parts import parts
 
 IGNORED = -100
 """What torch's cross-entropy leaves out."""
@@ -93,15 +94,17 @@ def shuffled(examples: Sequence[Example], batch_size: int, pad_token_id: int, rn
 
 
 def step_batches(
-    examples: Sequence[Example], batch_size: int, accumulate: int, pad_token_id: int, rng: random.Random, done: int = 0
-) -> Iterator[list[Batch]]:
-    """The batches of every step, without end: together the rows of one batch of `batch_size * accumulate`.
+    examples: Sequence[Example], batch_size: int, accumulate: int, pad_token_id: int, rng: random.Random, done: int = 0,
+    device: str | None = None,
+) -> Iterator[list[Batch]]:  # fmt: skip
+    """The batches of every step, without end: together the rows of one batch of `batch_size * accumulate`. With a kind
+    of device each is in parts that suit it.
 
     A function of the generator's state alone: with `done` the steps before it are left out and the rest is the same.
     """
     for rows in islice(step_rows(examples, batch_size * accumulate, rng), done, None):
-        parts = (rows[i : i + batch_size] for i in range(0, len(rows), batch_size))
-        yield [batch_of([examples[i] for i in part], pad_token_id) for part in parts]
+        batches = ([examples[j] for j in rows[i : i + batch_size]] for i in range(0, len(rows), batch_size))
+        yield [batch_of(part, pad_token_id) for batch in batches for part in parts(batch, device)]
 
 
 def step_rows(examples: Sequence[Example], count: int, rng: random.Random) -> Iterator[list[int]]:

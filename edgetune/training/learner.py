@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import chain
 
 import torch
 from torch import Tensor
@@ -14,7 +13,6 @@ from edgetune.config import TrainConfig
 from edgetune.methods.tuned import Tuned
 from edgetune.training.batches import Batch
 from edgetune.training.objective import loss
-from edgetune.training.parts import parts
 from edgetune.training.precision import products_in, warn_of_software
 from edgetune.training.state import joined, moments, named, part, set_moments, set_values, values
 
@@ -74,11 +72,10 @@ def joint_gradient(tuned: Tuned, batches: Sequence[Batch], products: AbstractCon
     `products` surrounds each forward pass.
     """
     total, found = sum(batch.losses for batch in batches), 0.0
-    device = tuned.base.model.device.type
-    for rows in chain.from_iterable(parts(batch, device) for batch in batches):
-        share = rows.losses / total
+    for batch in batches:
+        share = batch.losses / total
         with products:
-            value = loss(tuned, rows)
+            value = loss(tuned, batch)
         (value * share).backward()
         found += value.item() * share
     return found

@@ -88,8 +88,9 @@ def fit(
     course = taken_up(run, learner, contents(tuned, examples, held_out)) if run else Course()
     began, peak = time.perf_counter() - course.seconds, config.peak_learning_rate
     drawn = step_batches(
-        examples, config.batch_size, config.accumulate, tuned.base.pad_token_id, random.Random(config.seed), course.step
-    )
+        examples, config.batch_size, config.accumulate, tuned.base.pad_token_id, random.Random(config.seed),
+        course.step, tuned.base.model.device.type,
+    )  # fmt: skip
 
     def evaluate(course: Course, loss: float, rate: float) -> Course:
         metrics = measured(tuned, held_out)

@@ -22,6 +22,7 @@ from edgetune.errors import ConfigError, UnsupportedModelError
 from edgetune.methods.initial import from_activations
 from edgetune.methods.places import PLAIN, layer_tensors
 from edgetune.methods.storage import packed, restored
+from edgetune.models.attention import KeyValue
 from edgetune.models.base import Base
 from edgetune.training.tagging import device_tokenizer
 
@@ -36,10 +37,7 @@ def baked(base: Base, text: str, storage: str = STORAGES[0]) -> Adapter:
     check_kind(base.kind, base.name)
     ids = text_ids(device_tokenizer(base), text, base.max_positions)
     layers = from_activations(base, torch.tensor(ids))
-    tensors: dict[str, Tensor] = {}
-    for i, layer in enumerate(layers):
-        tensors |= layer_tensors(PLAIN.format(i), layer)
-    return adapter_of(tensors, len(ids), storage, base.name, base.model_type, base.fingerprint)
+    return adapter_of(layers, len(ids), storage, base.name, base.model_type, base.fingerprint)
 
 
 def baked_by_bundle(bundle: str | Path, text: str, storage: str = STORAGES[0]) -> Adapter:
@@ -58,11 +56,11 @@ def baked_by_bundle(bundle: str | Path, text: str, storage: str = STORAGES[0]) -
     decoder = model.decoder
     assert isinstance(decoder, SharedDecoder)
     _, state = decoder.prefill([np.array(ids)], [None])
-    names = [f"{PLAIN.format(i)}.{part}" for i in range(len(manifest.graph.layers)) for part in ("key", "value")]
-    buffers = (torch.from_numpy(x[0, :, : len(ids)].astype(np.float32)) for x in state.cache.buffers)
-    tensors = {name: x.contiguous() for name, x in zip(names, buffers)}
+    buffers = [torch.from_numpy(x[0, :, : len(ids)].astype(np.float32)).contiguous() for x in state.cache.buffers]
     base = manifest.base
-    return adapter_of(tensors, len(ids), storage, base.name, base.model_type, base.fingerprint)
+    return adapter_of(
+        list(zip(buffers[0::2], buffers[1::2])), len(ids), storage, base.name, base.model_type, base.fingerprint
+    )
 
 
 def check_kind(kind: str, name: str) -> None:
@@ -92,9 +90,12 @@ def beginning(whole: Sequence[int], bare: Sequence[int]) -> int:
 
 
 def adapter_of(
-    tensors: dict[str, Tensor], length: int, storage: str, name: str, model_type: str, fingerprint: str
+    layers: Sequence[KeyValue], length: int, storage: str, name: str, model_type: str, fingerprint: str
 ) -> Adapter:
-    """With the keys and values that its storage gives back."""
+    """Of keys and values `[K, P, D]` a layer, as its storage gives them back."""
+    tensors: dict[str, Tensor] = {}
+    for i, layer in enumerate(layers):
+        tensors |= layer_tensors(PLAIN.format(i), layer)
     return Adapter(
         task="generate",
         method="prefix",

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
-from safetensors.numpy import load
+from safetensors.torch import load
 
 from edgetune.errors import UnsupportedModelError
+from edgetune.methods.storage import restored
 from edgetune.models.base import Base
 from edgetune_export.needs import PLAIN, Needs
 
@@ -56,14 +57,10 @@ def write_defaults_graph(graph: Path) -> Path:
 
 def write_onnx_adapter(file: bytes, path: Path) -> Path:
     """An adapter's file of the device (BUNDLE.md), keys and values in float32, as onnxruntime reads it."""
-    tensors = load(file)
     parameters = {}
-    for name, x in tensors.items():
-        if name.endswith(".scale"):
-            continue
-        x = x * tensors[f"{name}.scale"] if f"{name}.scale" in tensors else x.astype(np.float32)
+    for name, x in restored(load(file)).items():
         both = [name.replace(".key_value", part) for part in (".key", ".value")] if "key_value" in name[-9:] else [name]
-        parameters |= {each: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x, np.float32)) for each in both}
+        parameters |= {each: ort.OrtValue.ortvalue_from_numpy(x.contiguous().numpy()) for each in both}
     form = ort.AdapterFormat()
     form.set_adapter_version(VERSION)
     form.set_model_version(VERSION)

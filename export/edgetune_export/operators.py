@@ -19,6 +19,7 @@ from edgetune.models.attention import (
     current,
     equal_widths,
     explicit_mask,
+    own_mask,
     repeated,
     seen_by,
     with_sink,
@@ -115,9 +116,7 @@ def group_query_attention(
 ) -> tuple[Tensor, None]:  # fmt: skip
     """query `[B, N, T, D]`, key and value `[B, K, T, D]` → `[B, T, N, D]` as one com.microsoft::GroupQueryAttention."""
     if attention_mask is not None:
-        raise UnsupportedModelError(
-            f"{type(module).__name__} makes an attention mask of its own, which the exported operators do not take"
-        )
+        raise own_mask(module)
     if extra.get("position_bias") is not None:
         raise UnsupportedModelError(f"{type(module).__name__} is a decoder with a relative position bias")
     state, size = current(), value.shape[-1]

@@ -14,7 +14,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from edgetune.errors import UnsupportedModelError
-from edgetune.models.attention import KeyValue, Pass, causal_window, current, explicit_mask, repeated
+from edgetune.models.attention import KeyValue, Pass, causal_window, current, explicit_mask, repeated, scale_of
 from edgetune_export.operators import (
     DecoderPass,
     FedCache,
@@ -111,7 +111,7 @@ def pair_attention(
         return multi_head_attention(module, query, key, value, attention_mask, scaling, dropout, **extra)
     if extra.get("s_aux") is not None:
         raise UnsupportedModelError(f"{type(module).__name__} has attention sinks between encoder and decoder")
-    scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+    scale = scale_of(query, scaling)
     softcap = extra.get("softcap")
     if state.next_place() == "cross":
         return cross_attention(state, query, key, value, scale, softcap), None

@@ -139,13 +139,14 @@ def test_a_step_in_parts_is_that_of_the_whole_batch(base, monkeypatch):
     rows = [
         PromptCompletion("w9 w12 " * (1 + i % 2), " ".join(f"w{9 + j}" for j in range(1 + i % 4))) for i in range(7)
     ]
-    batch, found = batch_of(pair_examples(base, rows, None, "rows"), base.pad_token_id), {}
+    examples, found = pair_examples(base, rows, None, "rows"), {}
     for tokens in (1000, 12):
         monkeypatch.setitem(parts_of.TOKENS, "cpu", tokens)
         tuned = tuned_of(base)
-        value = joint_gradient(tuned, [batch])
+        batches = [batch_of(part, base.pad_token_id) for part in parts_of.parts(examples, "cpu")]
+        value = joint_gradient(tuned, batches)
         found[tokens] = value, torch.cat([p.grad.flatten() for p in learned(tuned)])
-    assert len(list(parts_of.parts(batch, "cpu"))) > 2
+    assert len(batches) > 2
     assert found[12][0] == pytest.approx(found[1000][0], rel=1e-5)
     largest = found[1000][1].abs().max().item()
     assert torch.allclose(found[12][1], found[1000][1], rtol=1e-4, atol=1e-5 * largest)

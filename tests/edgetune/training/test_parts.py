@@ -1,10 +1,13 @@
 """A batch goes through the base in parts; the step is that of the whole."""
 
+import random
+from itertools import islice
+
 import pytest
 import torch
 
 from edgetune.training import parts as parts_of
-from edgetune.training.batches import batch_of
+from edgetune.training.batches import batch_of, step_batches
 from edgetune.training.learner import joint_gradient
 from edgetune.training.loop import learned
 from edgetune.training.objective import loss
@@ -23,8 +26,9 @@ def gradient(tuned):
 def test_the_gradient_of_a_step_is_that_of_the_whole_batch(base, monkeypatch, family, examples, classes, method):
     monkeypatch.setitem(parts_of.TOKENS, "cpu", 25)
     batch, tuned = batch_of(examples, 0), tuned_of(base(family), method, classes)
-    assert len(list(parts(batch, "cpu"))) > 3
-    found = joint_gradient(tuned, [batch])
+    (batches,) = islice(step_batches(examples, len(examples), 1, 0, random.Random(0), device="cpu"), 1)
+    assert len(batches) > 3
+    found = joint_gradient(tuned, batches)
     got = gradient(tuned)
     for p in learned(tuned):
         p.grad = None
@@ -38,7 +42,7 @@ def test_rows_stay_in_order_and_padding_goes(monkeypatch):
     monkeypatch.setitem(parts_of.TOKENS, "cpu", 25)
     examples = sorted(completed(11), key=lambda e: len(e.input_ids))
     batch = batch_of(examples, 0)
-    found = list(parts(batch, "cpu"))
+    found = [batch_of(part, 0) for part in parts(examples, "cpu")]
     assert sum(part.rows for part in found) == 11
     assert torch.equal(torch.cat([part.targets for part in found]), batch.targets)
     rows = [ids[mask.bool()].tolist() for part in found for ids, mask in zip(part.input_ids, part.mask)]
@@ -48,8 +52,8 @@ def test_rows_stay_in_order_and_padding_goes(monkeypatch):
 
 
 def test_what_fits_and_what_other_devices_take_is_left_whole(monkeypatch):
-    batch = batch_of(classified(4), 0)
-    assert list(parts(batch, "cpu")) == [batch]
+    rows = classified(4)
+    assert parts(rows, "cpu") == [rows]
     monkeypatch.setitem(parts_of.TOKENS, "cpu", 1)
-    assert [part.rows for part in parts(batch, "cpu")] == [1, 1, 1, 1]
-    assert list(parts(batch, "cuda")) == [batch]
+    assert [len(part) for part in parts(rows, "cpu")] == [1, 1, 1, 1]
+    assert parts(rows, "cuda") == parts(rows, None) == [rows]
