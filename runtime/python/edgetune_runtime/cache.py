@@ -29,6 +29,8 @@ class KeyValueCache:
         """S."""
         self.lengths = np.zeros(rows, np.int64)
         """Positions in use, [B]."""
+        self.virtual = np.zeros(rows, np.int64)
+        """Those of them that the virtual tokens in front take, [B]."""
 
     @property
     def buffers(self) -> list[np.ndarray]:
@@ -46,7 +48,14 @@ class KeyValueCache:
         """
         for buffer, x in zip(self._buffers, past):
             buffer[row, :, : x.shape[2]] = x[0]
-        self.lengths[row] = longest_of(past)
+        self.lengths[row] = self.virtual[row] = longest_of(past)
+
+    def truncate(self, length: int) -> None:
+        """Each row keeps its virtual tokens and `length` positions behind; raises ValueError where it has fewer."""
+        kept = self.virtual + length
+        if length < 0 or (kept > self.lengths).any():
+            raise ValueError(f"a row of {int((self.lengths - self.virtual).min())} tokens cannot be cut to {length}")
+        self.lengths[:] = kept
 
     def grow(self, capacity: int) -> None:
         """S becomes `capacity`; what is in use is copied once."""
@@ -64,9 +73,9 @@ class KeyValueCache:
             used = self.lengths[last]
             for buffer in self._buffers:
                 buffer[row, :, :used] = buffer[last, :, :used]
-            self.lengths[row] = used
+            self.lengths[row], self.virtual[row] = used, self.virtual[last]
         self.rows = last
-        self.lengths = self.lengths[:last]
+        self.lengths, self.virtual = self.lengths[:last], self.virtual[:last]
 
 
 def capacity_for(positions: int, max_positions: int | None) -> int:

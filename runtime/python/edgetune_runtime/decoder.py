@@ -51,6 +51,23 @@ class Decoder(Protocol):
         ...
 
 
+class ExtendableDecoder(Decoder, Protocol):
+    """A decoder whose rows can go on by several tokens at once, and back. A state of these functions has one row."""
+
+    def extend(self, token_ids: np.ndarray, state: Any, keep: int = 1) -> tuple[np.ndarray, Any]:
+        """More tokens [U] behind what the state holds, in one run → logits [keep, V] of the last `keep`, state.
+
+        0 keeps all. Ids from V on are the vectors of the row's suffix. The logits are float32 and are overwritten by
+        the next run over the state. Raises ContextLengthError where the base cannot hold them.
+        """
+        ...
+
+    def truncated(self, length: int, state: Any) -> Any:
+        """The state after its first `length` tokens: text, ids of a suffix and steps count, virtual tokens in front
+        do not. What stood behind is forgotten; raises ValueError where the state holds fewer."""
+        ...
+
+
 def step_logits(decoder: Decoder, token_ids: np.ndarray, adapter: Adapter | None) -> np.ndarray:
     """Logits [T, V] of one text [T], token by token over the cache.
 
@@ -88,6 +105,8 @@ class SharedState:
         self.logits = np.empty((cache.rows, 1, vocab_size), dtype)
         self.columns = np.arange(cache.capacity)
         self.mask = np.ones(cache.rows * cache.capacity, np.int64)
+        self._wide: ort.IOBinding | None = None
+        self._wide_logits = np.empty(0, dtype)
 
     def fit_to_cache(self, names: tuple[list[str], list[str]]) -> None:
         """Binds everything that stays the same from step to step, for the cache's rows and capacity."""
@@ -98,6 +117,7 @@ class SharedState:
             self.mask = np.ones(rows * capacity, np.int64)
         elif rows == 1:
             self.mask[:] = 1
+        self._wide = None
         bind_cache(self.binding, names, self.cache.buffers)
         for name, array in self.of_rows.items():
             self.of_rows[name] = array[:rows]
@@ -110,6 +130,28 @@ class SharedState:
         for array in self.of_rows.values():
             array[row] = array[self.cache.rows - 1]
         self.cache.drop(row)
+
+    def bind_tokens(
+        self, input_ids: np.ndarray, keep: np.ndarray, names: tuple[list[str], list[str]], session: ort.InferenceSession
+    ) -> tuple[ort.IOBinding, np.ndarray]:
+        """A binding for ids [1, U] over the cache, beside that of the steps, and the array of its logits [1, keep, V].
+
+        Its cache stays bound until `fit_to_cache`.
+        """
+        if self._wide is None:
+            self._wide = session.io_binding()
+            bind_cache(self._wide, names, self.cache.buffers)
+            for name, array in self.of_rows.items():
+                bind_input(self._wide, name, array)
+        size = int(keep) * self.logits.shape[-1]
+        if self._wide_logits.size < size:
+            self._wide_logits = np.empty(size, self.logits.dtype)
+        logits = self._wide_logits[:size].reshape(1, int(keep), -1)
+        bind_input(self._wide, "input_ids", input_ids)
+        bind_input(self._wide, "attention_mask", self.mask[: self.cache.lengths[0]].reshape(1, -1))
+        bind_input(self._wide, "num_logits_to_keep", keep)
+        bind_output(self._wide, "logits", logits)
+        return self._wide, logits
 
     def bind_mask(self) -> None:
         """Binds the mask [B, longest], each row right-padded, over the one array that all steps share."""
@@ -153,19 +195,28 @@ class SharedDecoder:
 
     def step(self, token_ids: np.ndarray, state: SharedState) -> tuple[np.ndarray, SharedState]:
         """See `Decoder`. Raises ContextLengthError where the base is full."""
-        cache = state.cache
-        longest = int(cache.lengths.max()) + 1
-        if longest > cache.capacity:
-            limit = self._graph.max_positions
-            # by half again, so that a long text is not copied every few tokens
-            ahead = longest + cache.capacity // 2
-            cache.grow(capacity_for(max(longest, ahead if limit is None else min(ahead, limit)), limit))
-            state.fit_to_cache(self._names)
-        cache.lengths += 1
+        self._make_room(1, state)
+        state.cache.lengths += 1
         state.input_ids[:, 0] = token_ids
         state.bind_mask()
         self._session.run_with_iobinding(state.binding)
         return self._float32(state.logits), state
+
+    def extend(self, token_ids: np.ndarray, state: SharedState, keep: int = 1) -> tuple[np.ndarray, SharedState]:
+        """See `ExtendableDecoder`."""
+        input_ids = np.ascontiguousarray(token_ids, np.int64)[None]
+        count = input_ids.shape[1]
+        self._make_room(count, state)
+        state.cache.lengths += count
+        kept = np.array(keep or count, np.int64)
+        binding, logits = state.bind_tokens(input_ids, kept, self._names, self._session)
+        self._session.run_with_iobinding(binding)
+        return logits[0].astype(np.float32, copy=False), state
+
+    def truncated(self, length: int, state: SharedState) -> SharedState:
+        """See `ExtendableDecoder`. Nothing is copied."""
+        state.cache.truncate(length)
+        return state
 
     def without_row(self, row: int, state: SharedState) -> SharedState:
         """See `Decoder`. One row of the buffers is copied."""
@@ -188,6 +239,16 @@ class SharedDecoder:
         feeds["num_logits_to_keep"] = np.array(keep, np.int64)
         feeds |= optional_feeds([adapter], self._graph, self._cache_dtype)
         return np.asarray(self._session.run(["logits"], feeds)[0], np.float32)[0]
+
+    def _make_room(self, count: int, state: SharedState) -> None:
+        """The cache can take `count` more tokens of every row; raises ContextLengthError where the base cannot."""
+        cache, limit = state.cache, self._graph.max_positions
+        longest = int(cache.lengths.max()) + count
+        if longest > cache.capacity:
+            # by half again, so that a long text is not copied every few tokens
+            ahead = longest + cache.capacity // 2
+            cache.grow(capacity_for(max(longest, ahead if limit is None else min(ahead, limit)), limit))
+            state.fit_to_cache(self._names)
 
     def _prefill_row(self, input_ids: np.ndarray, row: int, state: SharedState) -> None:
         binding = self._session.io_binding()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from .adapter import Adapter, read_adapter
-from .decoder import Decoder, step_logits
+from .decoder import Decoder, ExtendableDecoder, step_logits
 from .encoder import Encoder
 from .ensemble import Ensemble
 from .ensemble_decoder import EnsembleDecoder
@@ -42,7 +42,7 @@ class Model(Reading):
         adapters: Mapping[str, Adapter],
         *,
         encoder: Encoder | None = None,
-        decoder: Decoder | PairDecoder | None = None,
+        decoder: ExtendableDecoder | None = None,
         target_tokenizer: Tokenizer | None = None,
     ):
         super().__init__(manifest, tokenizer, adapters, encoder=encoder, decoder=decoder)
@@ -80,7 +80,7 @@ class Model(Reading):
         return self.manifest.tokenizer.eos_token_ids
 
     @property
-    def decoder(self) -> Decoder:
+    def decoder(self) -> ExtendableDecoder:
         """The engine below `generate`; raises TaskError on an encoder."""
         if self._decoder is None:
             raise TaskError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from .adapter import Adapter
 from .adapter_set import AdapterSet
-from .decoder import Decoder
+from .decoder import ExtendableDecoder
 from .encoder import Classifier, Encoder, EncoderRow, classification_from
 from .ensemble_classification import check_labels, joint_classifications
 from .errors import OptionError, TaskError
@@ -37,7 +37,7 @@ class Reading:
         adapters: Mapping[str, Adapter],
         *,
         encoder: Encoder | None = None,
-        decoder: Decoder | PairDecoder | None = None,
+        decoder: ExtendableDecoder | None = None,
     ):
         self.manifest, self.tokenizer = manifest, tokenizer
         self._encoder, self._decoder = encoder, decoder

@@ -44,6 +44,23 @@ class StandaloneDecoder:
         results = [self._run(token_ids[r : r + 1], row) for r, row in enumerate(state)]
         return np.stack([logits[-1] for logits, _ in results]), [row for _, row in results]
 
+    def extend(self, token_ids: np.ndarray, state: list[RowState], keep: int = 1) -> tuple[np.ndarray, list[RowState]]:
+        """See `ExtendableDecoder`."""
+        logits, row = self._run(token_ids, state[0])
+        return logits[-keep:], [row]
+
+    def truncated(self, length: int, state: list[RowState]) -> list[RowState]:
+        """See `ExtendableDecoder`. What stays is copied."""
+        dropped = state[0].length - length
+        if not 0 <= length <= state[0].length:
+            raise ValueError(f"a row of {state[0].length} tokens cannot be cut to {length}")
+        if not dropped:
+            return state
+        if not length:
+            return [self._empty()]
+        past = [np.ascontiguousarray(x.numpy()[:, :, : x.shape()[2] - dropped]) for x in state[0].past]
+        return [RowState(tuple(ort.OrtValue.ortvalue_from_numpy(x) for x in past), length)]
+
     def without_row(self, row: int, state: list[RowState]) -> list[RowState]:
         """See `Decoder`."""
         kept = list(state)

@@ -1,0 +1,83 @@
+"""Several tokens at once over the cache, and back: the logits are those of the whole text, run at once."""
+
+import numpy as np
+import pytest
+from edgetune_runtime import ContextLengthError, cache
+
+
+def ids_of(model, count, seed=0):
+    size = model.manifest.graph.vocab_size
+    return np.random.default_rng(seed).integers(size // 4, size // 2, count)
+
+
+def choices_of(model):
+    return [*model.adapters] + ([None] if model.manifest.form == "shared" else [])
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * max(1.0, np.abs(expected).max()))
+
+
+def prefilled(model, ids, adapter, reserve=0):
+    return model.decoder.prefill([ids], [model.adapter_named(adapter)], reserve)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 4, 5), (1, 11, 1), (20, 2, 60)])
+def test_pieces_of_a_text_give_the_logits_of_the_whole(decoder, sizes):
+    for name in choices_of(decoder):
+        ids = ids_of(decoder, sum(sizes))
+        whole = decoder.logits(ids, adapter=name)
+        first, second, third = np.split(ids, np.cumsum(sizes)[:-1])
+        logits, state = prefilled(decoder, first, name)
+        close(logits, whole[len(first) - 1][None])
+        logits, state = decoder.decoder.extend(second, state, keep=0)
+        close(logits, whole[len(first) : len(first) + len(second)])
+        logits, state = decoder.decoder.extend(third, state)
+        close(logits, whole[-1:])
+
+
+def test_steps_and_pieces_take_turns(decoder):
+    for name in choices_of(decoder):
+        ids = ids_of(decoder, 14)
+        whole = decoder.logits(ids, adapter=name)
+        _, state = prefilled(decoder, ids[:5], name)
+        logits, state = decoder.decoder.step(ids[5:6], state)
+        close(logits, whole[5:6])
+        logits, state = decoder.decoder.extend(ids[6:10], state, 4)
+        close(logits, whole[6:10])
+        logits, state = decoder.decoder.step(ids[10:11], state)
+        close(logits, whole[10:11])
+        logits, state = decoder.decoder.extend(ids[11:], state, 2)
+        close(logits, whole[12:14])
+
+
+def test_a_truncated_state_goes_on_as_if_the_rest_had_never_been(decoder):
+    for name in choices_of(decoder):
+        ids, other = ids_of(decoder, 12), ids_of(decoder, 9, seed=1)
+        _, state = prefilled(decoder, ids, name)
+        _, state = decoder.decoder.step(ids[:1], state)
+        for kept in (12, 7, 7, 1):
+            state = decoder.decoder.truncated(kept, state)
+            logits, state = decoder.decoder.extend(other, state, keep=0)
+            close(logits, decoder.logits([*ids[:kept], *other], adapter=name)[kept:])
+
+
+def test_a_state_is_not_cut_to_more_than_it_holds(decoder):
+    _, state = prefilled(decoder, ids_of(decoder, 5), decoder.default_adapter)
+    for length in (6, -1):
+        with pytest.raises(ValueError, match=str(length)):
+            decoder.decoder.truncated(length, state)
+
+
+def test_the_buffers_grow_where_a_piece_does_not_fit(decoder, monkeypatch):
+    monkeypatch.setattr(cache, "STEP", 8)
+    limit = decoder.manifest.graph.max_positions
+    virtual = decoder.adapters[decoder.default_adapter].virtual_tokens
+    ids = ids_of(decoder, limit - virtual)
+    _, state = prefilled(decoder, ids[:3], decoder.default_adapter)
+    for piece in np.split(ids[3:], [2, 30, 31, 90]):
+        logits, state = decoder.decoder.extend(piece, state)
+    close(logits, decoder.logits(ids, keep=1))
+    if decoder.manifest.form == "shared":
+        with pytest.raises(ContextLengthError, match=str(limit)):
+            decoder.decoder.extend(ids[:1], state)
