@@ -57,8 +57,8 @@ class ExtendableDecoder(Decoder, Protocol):
     def extend(self, token_ids: np.ndarray, state: Any, keep: int = 1) -> tuple[np.ndarray, Any]:
         """More tokens [U] behind what the state holds, in one run → logits [keep, V] of the last `keep`, state.
 
-        0 keeps all. Ids from V on are the vectors of the row's suffix. The logits are float32 and are overwritten by
-        the next run over the state. Raises ContextLengthError where the base cannot hold them.
+        0 keeps all. Ids from V on are the vectors of the row's suffix. Raises ContextLengthError where the base cannot
+        hold them.
         """
         ...
 
@@ -106,7 +106,6 @@ class SharedState:
         self.columns = np.arange(cache.capacity)
         self.mask = np.ones(cache.rows * cache.capacity, np.int64)
         self._wide: ort.IOBinding | None = None
-        self._wide_logits = np.empty(0, dtype)
 
     def fit_to_cache(self, names: tuple[list[str], list[str]]) -> None:
         """Binds everything that stays the same from step to step, for the cache's rows and capacity."""
@@ -133,25 +132,23 @@ class SharedState:
 
     def bind_tokens(
         self, input_ids: np.ndarray, keep: np.ndarray, names: tuple[list[str], list[str]], session: ort.InferenceSession
-    ) -> tuple[ort.IOBinding, np.ndarray]:
-        """A binding for ids [1, U] over the cache, beside that of the steps, and the array of its logits [1, keep, V].
+    ) -> ort.IOBinding:
+        """A binding for ids [1, U] over the cache, beside that of the steps; its first output is logits [1, keep, V].
 
         Its cache stays bound until `fit_to_cache`.
         """
         if self._wide is None:
             self._wide = session.io_binding()
+            self._wide.bind_output("logits", "cpu")
             bind_cache(self._wide, names, self.cache.buffers)
             for name, array in self.of_rows.items():
                 bind_input(self._wide, name, array)
-        size = int(keep) * self.logits.shape[-1]
-        if self._wide_logits.size < size:
-            self._wide_logits = np.empty(size, self.logits.dtype)
-        logits = self._wide_logits[:size].reshape(1, int(keep), -1)
+        # room for onnxruntime to fill, anew each time: into a given array it writes one position, as the graph declares
+        self._wide.bind_output("logits", "cpu")
         bind_input(self._wide, "input_ids", input_ids)
         bind_input(self._wide, "attention_mask", self.mask[: self.cache.lengths[0]].reshape(1, -1))
         bind_input(self._wide, "num_logits_to_keep", keep)
-        bind_output(self._wide, "logits", logits)
-        return self._wide, logits
+        return self._wide
 
     def bind_mask(self) -> None:
         """Binds the mask [B, longest], each row right-padded, over the one array that all steps share."""
@@ -208,9 +205,10 @@ class SharedDecoder:
         count = input_ids.shape[1]
         self._make_room(count, state)
         state.cache.lengths += count
-        kept = np.array(keep or count, np.int64)
-        binding, logits = state.bind_tokens(input_ids, kept, self._names, self._session)
+        kept = np.array(keep, np.int64)
+        binding = state.bind_tokens(input_ids, kept, self._names, self._session)
         self._session.run_with_iobinding(binding)
+        logits = binding.get_outputs_as_ortvaluevector()[0].numpy()
         return logits[0].astype(np.float32, copy=False), state
 
     def truncated(self, length: int, state: SharedState) -> SharedState:
