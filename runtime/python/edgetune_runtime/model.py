@@ -16,7 +16,7 @@ from .decoder import Decoder, ExtendableDecoder, step_logits
 from .encoder import Encoder
 from .ensemble import Ensemble
 from .ensemble_decoder import EnsembleDecoder
-from .errors import AdapterError, InputError, TaskError
+from .errors import AdapterError, InputError, OptionError, TaskError
 from .generation import Request, generated_chunks, generation_from
 from .inputs import DEFAULT, AdapterChoice, ManyTexts, OneText, place, rows_from
 from .manifest import Manifest
@@ -24,6 +24,7 @@ from .options import Options, checked_options
 from .pair_decoder import PairDecoder
 from .reading import AdapterChoices, EnsembleChoice, Reading
 from .results import AdapterInfo, Chunk, Generation
+from .speculation import speculative_chunks
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -111,17 +112,24 @@ class Model(Reading):
         top_p: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | str | None = None,
+        prompt_lookup_num_tokens: int | None = None,
+        max_matching_ngram_size: int | None = None,
     ) -> Any:
         """A Generation for one text, a list of them for a list of texts.
 
         A text is a string or token ids. Options left at None are the task's own, else: 256 new tokens or as many as
         fit, temperature 0 (the most probable token), no limits, no stop strings, a fresh seed. Row r of a list draws
         with seed + r. An `ensemble` writes each text together: every token is chosen from the mean of its members'
-        distributions; the task's options are its first member's. Raises ContextLengthError, TaskError, AdapterError,
+        distributions; the task's options are its first member's. With `prompt_lookup_num_tokens` up to as many tokens
+        are drafted from the text itself and checked in one run, each text of a list on its own: the same text, sooner
+        where it repeats itself. Raises ContextLengthError, TaskError, AdapterError,
         InputError, OptionError.
         """
         started = time.perf_counter()
-        options = Options(max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, stop)
+        options = Options(
+            max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, stop,
+            prompt_lookup_num_tokens, max_matching_ngram_size,
+        )  # fmt: skip
         decoder, requests, is_one = self._requests(texts, adapter, options, ensemble)
         chunks: list[list[Chunk]] = [[] for _ in requests]
         for row, chunk in self._chunks(decoder, requests, started):
@@ -142,10 +150,15 @@ class Model(Reading):
         top_p: float | None = None,
         seed: int | None = None,
         stop: Sequence[str] | str | None = None,
+        prompt_lookup_num_tokens: int | None = None,
+        max_matching_ngram_size: int | None = None,
     ) -> Iterator[Chunk]:
         """The chunks of one text as they come; options and errors as in `generate`, the errors at once."""
         started = time.perf_counter()
-        options = Options(max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, stop)
+        options = Options(
+            max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, stop,
+            prompt_lookup_num_tokens, max_matching_ngram_size,
+        )  # fmt: skip
         decoder, requests, is_one = self._requests(text, adapter, options, ensemble)
         if not is_one:
             raise InputError("stream takes one text, and this is a list. Use generate, or one stream per text.")
@@ -219,4 +232,12 @@ class Model(Reading):
     def _chunks(
         self, decoder: Decoder | PairDecoder, requests: Sequence[Request], started: float
     ) -> Iterator[tuple[int, Chunk]]:
-        return generated_chunks(decoder, self.target_tokenizer, self.eos_token_ids, requests, started)
+        chunks = generated_chunks
+        if any(request.options.prompt_lookup_num_tokens for request in requests):
+            if isinstance(decoder, EnsembleDecoder):
+                raise OptionError(
+                    "prompt_lookup_num_tokens: an ensemble's rows take one token at a time. Leave it out, or name one "
+                    "adapter."
+                )
+            chunks = speculative_chunks
+        return chunks(decoder, self.target_tokenizer, self.eos_token_ids, requests, started)  # type: ignore[arg-type]

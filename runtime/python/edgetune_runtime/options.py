@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import TypedDict
 
@@ -13,6 +13,10 @@ from .adapter_metadata import GenerationDefaults
 from .errors import ContextLengthError, InputError, OptionError
 
 DEFAULT_MAX_NEW_TOKENS = 256
+DEFAULT_LOOKUP_TOKENS = 10
+"""Tokens of a draft at most, where a call says only that it wants drafts."""
+DEFAULT_NGRAM_SIZE = 3
+"""Tokens at the end of the text, at most, that are looked up in what stands before."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class Options:
     seed: int | None = None
     """None: a fresh one. Row r of a batch uses seed + r."""
     stop: Sequence[str] | str | None = None
+    prompt_lookup_num_tokens: int | None = None
+    """Tokens that are drafted from the text itself at most, for one run to check; True: 10, None: none."""
+    max_matching_ngram_size: int | None = None
+    """The most tokens that are looked up for a draft; None: 3."""
 
 
 class GenerationOptions(TypedDict, total=False):
@@ -41,6 +49,8 @@ class GenerationOptions(TypedDict, total=False):
     top_p: float | None
     seed: int | None
     stop: Sequence[str] | str | None
+    prompt_lookup_num_tokens: int | None
+    max_matching_ngram_size: int | None
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,9 @@ class Resolved:
     top_p: float | None
     seed: int
     stop: tuple[str, ...]
+    prompt_lookup_num_tokens: int = 0
+    """0: nothing is drafted."""
+    max_matching_ngram_size: int = DEFAULT_NGRAM_SIZE
 
 
 def checked_options(options: Options) -> Options:
@@ -62,15 +75,21 @@ def checked_options(options: Options) -> Options:
     _check_whole("min_new_tokens", options.min_new_tokens, 0)
     _check_whole("top_k", options.top_k, 1)
     _check_whole("seed", options.seed, 0)
+    lookup = options.prompt_lookup_num_tokens
+    lookup = DEFAULT_LOOKUP_TOKENS if lookup is True else None if lookup is False else lookup
+    _check_whole("prompt_lookup_num_tokens", lookup, 0)
+    _check_whole("max_matching_ngram_size", options.max_matching_ngram_size, 1)
     _check_number("temperature", options.temperature, "0 or more", lambda x: x >= 0)
     _check_number("top_p", options.top_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
     stop = (options.stop,) if isinstance(options.stop, str) else options.stop
     if stop is not None and not all(isinstance(s, str) and s for s in stop):
         raise OptionError("stop: holds something else than non-empty strings. Pass a string or a list of strings.")
-    return Options(
-        options.max_new_tokens, options.min_new_tokens, options.temperature, options.top_k, options.top_p,
-        fresh_seed() if options.seed is None else options.seed, None if stop is None else tuple(stop),
-    )  # fmt: skip
+    return replace(
+        options,
+        seed=fresh_seed() if options.seed is None else options.seed,
+        stop=None if stop is None else tuple(stop),
+        prompt_lookup_num_tokens=lookup,
+    )
 
 
 def resolved(
@@ -107,6 +126,8 @@ def resolved(
         top_p=_first(options.top_p, task.top_p, None),
         seed=((options.seed or 0) + row) & 0xFFFFFFFF,
         stop=tuple(s for s in _first(options.stop, task.stop, ()) if s),
+        prompt_lookup_num_tokens=options.prompt_lookup_num_tokens or 0,
+        max_matching_ngram_size=options.max_matching_ngram_size or DEFAULT_NGRAM_SIZE,
     )
 
 
