@@ -105,6 +105,7 @@ class SharedState:
         self.logits = np.empty((cache.rows, 1, vocab_size), dtype)
         self.columns = np.arange(cache.capacity)
         self.mask = np.ones(cache.rows * cache.capacity, np.int64)
+        self._mask_address = self.mask.ctypes.data
         self._wide: ort.IOBinding | None = None
 
     def fit_to_cache(self, names: tuple[list[str], list[str]]) -> None:
@@ -114,6 +115,7 @@ class SharedState:
         if len(self.columns) != capacity:
             self.columns = np.arange(capacity)
             self.mask = np.ones(rows * capacity, np.int64)
+            self._mask_address = self.mask.ctypes.data
         elif rows == 1:
             self.mask[:] = 1
         self._wide = None
@@ -150,14 +152,13 @@ class SharedState:
         bind_input(self._wide, "num_logits_to_keep", keep)
         return self._wide
 
-    def bind_mask(self) -> None:
-        """Binds the mask [B, longest], each row right-padded, over the one array that all steps share."""
-        rows, lengths = self.cache.rows, self.cache.lengths
-        width = int(lengths.max())
-        mask = self.mask[: rows * width].reshape(rows, width)
+    def bind_mask(self, width: int) -> None:
+        """Binds the mask [B, width of the longest row], right-padded, over the one array that all steps share."""
+        rows = self.cache.rows
         if rows > 1:
-            np.less(self.columns[:width], lengths[:, None], out=mask, casting="unsafe")
-        bind_input(self.binding, "attention_mask", mask)
+            mask = self.mask[: rows * width].reshape(rows, width)
+            np.less(self.columns[:width], self.cache.lengths[:, None], out=mask, casting="unsafe")
+        self.binding.bind_input("attention_mask", "cpu", 0, np.int64, [rows, width], self._mask_address)
 
 
 class SharedDecoder:
@@ -183,19 +184,19 @@ class SharedDecoder:
         cache = KeyValueCache(self._graph.layers, len(rows), capacity, self._cache_dtype)
         of_rows = optional_feeds(adapters, self._graph, self._cache_dtype)
         state = SharedState(cache, self._session, self._graph.vocab_size, self._logits_dtype, of_rows)
+        state.fit_to_cache(self._names)
         for row, (ids, past) in enumerate(zip(rows, pasts)):
             cache.put_prefix(row, past)
             cache.lengths[row] += len(ids)
             self._prefill_row(np.ascontiguousarray(ids, np.int64)[None], row, state)
-        state.fit_to_cache(self._names)
         return self._float32(state.logits), state
 
     def step(self, token_ids: np.ndarray, state: SharedState) -> tuple[np.ndarray, SharedState]:
         """See `Decoder`. Raises ContextLengthError where the base is full."""
-        self._make_room(1, state)
+        longest = self._make_room(1, state)
         state.cache.lengths += 1
         state.input_ids[:, 0] = token_ids
-        state.bind_mask()
+        state.bind_mask(longest)
         self._session.run_with_iobinding(state.binding)
         return self._float32(state.logits), state
 
@@ -238,8 +239,11 @@ class SharedDecoder:
         feeds |= optional_feeds([adapter], self._graph, self._cache_dtype)
         return np.asarray(self._session.run(["logits"], feeds)[0], np.float32)[0]
 
-    def _make_room(self, count: int, state: SharedState) -> None:
-        """The cache can take `count` more tokens of every row; raises ContextLengthError where the base cannot."""
+    def _make_room(self, count: int, state: SharedState) -> int:
+        """The cache can take `count` more tokens of every row: the length of the longest row then.
+
+        Raises ContextLengthError where the base cannot.
+        """
         cache, limit = state.cache, self._graph.max_positions
         longest = int(cache.lengths.max()) + count
         if longest > cache.capacity:
@@ -247,12 +251,21 @@ class SharedDecoder:
             ahead = longest + cache.capacity // 2
             cache.grow(capacity_for(max(longest, ahead if limit is None else min(ahead, limit)), limit))
             state.fit_to_cache(self._names)
+        return longest
 
     def _prefill_row(self, input_ids: np.ndarray, row: int, state: SharedState) -> None:
+        width = int(state.cache.lengths[row])
+        if state.cache.rows == 1:
+            # the binding of the steps, for one run with more tokens
+            bind_input(state.binding, "input_ids", input_ids)
+            state.bind_mask(width)
+            self._session.run_with_iobinding(state.binding)
+            bind_input(state.binding, "input_ids", state.input_ids)
+            return
         binding = self._session.io_binding()
-        mask = np.ones((1, state.cache.lengths[row]), np.int64)
         bind_cache(binding, self._names, state.cache.row(row))
         bind_input(binding, "input_ids", input_ids)
+        mask = np.ones((1, width), np.int64)
         bind_input(binding, "attention_mask", mask)
         for name, array in state.of_rows.items():
             bind_input(binding, name, array[row : row + 1])
