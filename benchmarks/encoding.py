@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from edgetune_runtime.resources import Resources
 from edgetune_runtime.session import open_session
 
 from edgetune.data.demo import embedded_model
@@ -108,7 +109,7 @@ def timed(openers: dict[str, Callable[[], Callable[[], Any]]], rounds: int) -> d
 
 
 def session_call(path: Path, threads: int, feeds: dict[str, np.ndarray]) -> Callable[[], Any]:
-    session = open_session(path, threads)
+    session = open_session(path, Resources(threads))
     return lambda: session.run(["logits"], {x.name: feeds[x.name] for x in session.get_inputs()})
 
 

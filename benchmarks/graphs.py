@@ -21,6 +21,7 @@ from edgetune_export.trace import decoder_graph, encoder_graph
 from edgetune_runtime.decoder import SharedDecoder
 from edgetune_runtime.layer import Layer
 from edgetune_runtime.manifest import Graph
+from edgetune_runtime.resources import Resources
 from edgetune_runtime.session import open_session
 
 from edgetune.models.base import Base, base_from
@@ -70,7 +71,7 @@ def decoder_of(path: Path, base: Base, threads: int) -> SharedDecoder:
         hidden_size=base.hidden_size, embedding_size=base.embedding_size, vocab_size=base.vocab_size,
         max_positions=1024, pooling=None,
     )  # fmt: skip
-    return SharedDecoder(open_session(path, threads), graph)
+    return SharedDecoder(open_session(path, Resources(threads)), graph)
 
 
 def generation(decoder: SharedDecoder, prompt: np.ndarray) -> tuple[float, float]:

@@ -11,17 +11,26 @@ from .encoder import Encoder
 from .manifest import check_files, read_manifest
 from .model import Model
 from .pair_decoder import PairDecoder
+from .resources import Resources
 from .session import check_graph, check_pair_encoder, open_session
 from .standalone import StandaloneDecoder
 from .tokenizer import read_tokenizer
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None, verify: bool = True) -> Model:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    spin: bool = True,
+    arena: bool = True,
+    profile: str | os.PathLike[str] | None = None,
+    verify: bool = True,
+) -> Model:
     """The model in the bundle folder at `path`.
 
-    `threads` is for onnxruntime; None: one per physical core. `verify` compares every file with its SHA-256. Raises
-    BundleError if the bundle is missing, incomplete, altered or of an unknown version, and AdapterError if one of its
-    adapters does not fit.
+    `threads`, `spin`, `arena` and `profile` are onnxruntime's, see `Resources`. `verify` compares every file with its
+    SHA-256. Raises BundleError if the bundle is missing, incomplete, altered or of an unknown version, and AdapterError
+    if one of its adapters does not fit.
     """
     folder = Path(path)
     manifest = read_manifest(folder)
@@ -31,12 +40,13 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None, verify: bo
         adapters = {manifest.standalone.name: folded_adapter(manifest.standalone)}
     else:
         adapters = {name: read_adapter(folder / file, manifest, name) for name, file in manifest.adapters.items()}
+    resources = Resources(threads, spin, arena, profile)
     graph_path = folder / manifest.graph.file
-    session = open_session(graph_path, threads)
+    session = open_session(graph_path, resources)
     check_graph(session, manifest, graph_path)
     if pair := manifest.encoder_decoder:
         encoder_path = folder / pair.encoder_file
-        encoder = open_session(encoder_path, threads)
+        encoder = open_session(encoder_path, resources)
         check_pair_encoder(encoder, manifest, pair, encoder_path)
         target = read_tokenizer(folder / pair.target_tokenizer) if pair.target_tokenizer else tokenizer
         engine = PairDecoder(encoder, session, manifest)

@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from .encoder_decoder import EncoderDecoder, cross_names, encoder_past_names, own_names
-from .errors import BundleError, OptionError
+from .errors import BundleError
 from .manifest import Manifest
 from .optional_inputs import optional_inputs
-
-QUIET = 3
-"""Errors only: onnxruntime's warnings are for the exporter."""
+from .resources import Resources, session_options
 
 ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
-def open_session(path: Path, threads: int | None = None) -> ort.InferenceSession:
+ALONE = Resources()
+"""The defaults: a model that has the device to itself."""
+
+
+def open_session(path: Path, resources: Resources = ALONE) -> ort.InferenceSession:
     """A session over the graph at `path`; its weights stay in the file, mapped into memory.
 
-    `threads` None leaves the number to onnxruntime, which takes one per physical core. Raises BundleError if
-    onnxruntime cannot open the graph.
+    Raises BundleError if onnxruntime cannot open the graph, OptionError for a number of threads below 1.
     """
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = QUIET
-    options.intra_op_num_threads = thread_count(threads)
-    # a pattern is stored for every new length of the mask: it would grow with each token and save nothing
-    options.enable_mem_pattern = False
+    options = session_options(resources, path.stem)
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own errors share no base but Exception
         raise BundleError(
             f"{path}: onnxruntime {ort.__version__} cannot open the graph ({error}). Export it again."
         ) from None
-
-
-def thread_count(threads: int | None) -> int:
-    """The number to give to onnxruntime; 0 lets it choose. Raises OptionError for numbers below 1."""
-    if threads is None:
-        # where the process may use fewer cores than there are, onnxruntime would still start a thread for each
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        return 0 if usable is None or usable == os.cpu_count() else usable
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise OptionError(f"threads: is {threads!r}. Pass a whole number of at least 1, or None.")
-    return threads
 
 
 def past_names(layers: int) -> list[str]:
