@@ -81,3 +81,25 @@ def test_the_buffers_grow_where_a_piece_does_not_fit(decoder, monkeypatch):
     if decoder.manifest.form == "shared":
         with pytest.raises(ContextLengthError, match=str(limit)):
             decoder.decoder.extend(ids[:1], state)
+
+
+def test_what_was_stored_goes_on_as_the_state_did_and_apart_from_it(decoder):
+    for name in choices_of(decoder):
+        adapter, ids, other = decoder.adapter_named(name), ids_of(decoder, 12), ids_of(decoder, 6, seed=1)
+        _, state = prefilled(decoder, ids, name)
+        copy = decoder.decoder.restored(decoder.decoder.stored(state, adapter), len(ids), adapter)
+        logits, copy = decoder.decoder.extend(other, copy, keep=0)
+        close(logits, decoder.logits([*ids, *other], adapter=name)[len(ids) :])
+        logits, state = decoder.decoder.extend(other[::-1], state, keep=0)
+        close(logits, decoder.logits([*ids, *other[::-1]], adapter=name)[len(ids) :])
+        logits, copy = decoder.decoder.step(ids[:1], copy)
+        close(logits, decoder.logits([*ids, *other, ids[0]], adapter=name, keep=1))
+
+
+def test_a_shared_state_stores_its_text_alone(decoder):
+    if decoder.manifest.form == "standalone":
+        return
+    for name in choices_of(decoder):
+        _, state = prefilled(decoder, ids_of(decoder, 12), name, reserve=50)
+        stored = decoder.decoder.stored(state, decoder.adapter_named(name))
+        assert {x.shape[2] for x in stored} == {12}

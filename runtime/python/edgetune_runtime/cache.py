@@ -50,6 +50,18 @@ class KeyValueCache:
             buffer[row, :, : x.shape[2]] = x[0]
         self.lengths[row] = self.virtual[row] = longest_of(past)
 
+    def text_behind(self, past: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the first row holds behind its virtual tokens `past`, 2·L of [1, K, n, D], not copies."""
+        count = int(self.lengths[0] - self.virtual[0])
+        firsts = [x.shape[2] for x in past] or [0] * len(self._buffers)
+        return [buffer[:1, :, first : first + count] for buffer, first in zip(self._buffers, firsts)]
+
+    def put_text(self, past: Sequence[np.ndarray], text: Sequence[np.ndarray]) -> None:
+        """The first row goes on behind its virtual tokens `past` with what `text_behind` gave."""
+        self.lengths[0] = self.virtual[0] + text[0].shape[2]
+        for buffer, x in zip(self.text_behind(past), text):
+            buffer[:] = x
+
     def truncate(self, length: int) -> None:
         """Each row keeps its virtual tokens and `length` positions behind; raises ValueError where it has fewer."""
         kept = self.virtual + length

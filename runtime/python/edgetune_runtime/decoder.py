@@ -3,87 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
 
 from .adapter import Adapter
 from .cache import STEP, KeyValueCache, capacity_for
-from .errors import TaskError
+from .engine import NOTHING
 from .layer_lengths import evened, longest_of
 from .manifest import Graph
 from .optional_inputs import optional_feeds
 from .session import element_type, past_names, present_names
 from .suffix import with_suffix
-
-NOTHING = np.empty(0, np.int64)
-"""No tokens."""
-
-
-class Decoder(Protocol):
-    """What the generation loop needs of either form. State goes in and comes back; the one that went in is used up."""
-
-    def prefill(
-        self, rows: Sequence[np.ndarray], adapters: Sequence[Adapter | None], reserve: int = 0
-    ) -> tuple[np.ndarray, Any]:
-        """Texts, B of [T] int64, each amid its adapter's virtual tokens → logits [B, V] of the last positions, state.
-
-        `reserve` is the number of steps to come, if it is known.
-        """
-        ...
-
-    def step(self, token_ids: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
-        """One more token per row, [B] → logits [B, V], state. The logits are overwritten by the next step."""
-        ...
-
-    def without_row(self, row: int, state: Any) -> Any:
-        """The state of one row less: the last row takes the place of `row`."""
-        ...
-
-    def logits(
-        self, token_ids: np.ndarray, adapter: Adapter | None, keep: int = 0, completion: np.ndarray = NOTHING
-    ) -> np.ndarray:
-        """Logits [keep, V] of the last `keep` positions, all for 0; float32.
-
-        The positions are those of one text [T], of the virtual tokens behind it, if any, and of its completion [U].
-        """
-        ...
-
-
-class ExtendableDecoder(Decoder, Protocol):
-    """A decoder whose rows can go on by several tokens at once, and back. A state of these functions has one row."""
-
-    def extend(self, token_ids: np.ndarray, state: Any, keep: int = 1) -> tuple[np.ndarray, Any]:
-        """More tokens [U] behind what the state holds, in one run → logits [keep, V] of the last `keep`, state.
-
-        0 keeps all. Ids from V on are the vectors of the row's suffix. Raises ContextLengthError where the base cannot
-        hold them.
-        """
-        ...
-
-    def truncated(self, length: int, state: Any) -> Any:
-        """The state after its first `length` tokens: text, ids of a suffix and steps count, virtual tokens in front
-        do not. What stood behind is forgotten; raises ValueError where the state holds fewer."""
-        ...
-
-
-def step_logits(decoder: Decoder, token_ids: np.ndarray, adapter: Adapter | None) -> np.ndarray:
-    """Logits [T, V] of one text [T], token by token over the cache.
-
-    Raises TaskError for an adapter whose virtual tokens stand behind the text: every token would push them on.
-    """
-    if adapter is not None and adapter.suffix_tokens:
-        raise TaskError(
-            f"the adapter {adapter.info.name!r} has virtual tokens behind the text, so a text has no steps. "
-            "Use logits, or completion_logits."
-        )
-    logits, state = decoder.prefill([token_ids[:1]], [adapter], len(token_ids))
-    rows = [logits[0].copy()]
-    for i in range(1, len(token_ids)):
-        logits, state = decoder.step(token_ids[i : i + 1], state)
-        rows.append(logits[0].copy())
-    return np.stack(rows)
 
 
 class SharedState:
@@ -215,6 +146,22 @@ class SharedDecoder:
     def truncated(self, length: int, state: SharedState) -> SharedState:
         """See `ExtendableDecoder`. Nothing is copied."""
         state.cache.truncate(length)
+        return state
+
+    def stored(self, state: SharedState, adapter: Adapter | None) -> list[np.ndarray]:
+        """See `ExtendableDecoder`. Without those of the virtual tokens, which the adapter has."""
+        return state.cache.text_behind(adapter.past if adapter else ())
+
+    def restored(self, stored: Sequence[np.ndarray], length: int, adapter: Adapter | None) -> SharedState:
+        """See `ExtendableDecoder`."""
+        past = adapter.past if adapter else ()
+        capacity = capacity_for(longest_of(past) + length, self._graph.max_positions)
+        cache = KeyValueCache(self._graph.layers, 1, capacity, self._cache_dtype)
+        cache.put_prefix(0, past)
+        cache.put_text(past, stored)
+        of_rows = optional_feeds([adapter], self._graph, self._cache_dtype)
+        state = SharedState(cache, self._session, self._graph.vocab_size, self._logits_dtype, of_rows)
+        state.fit_to_cache(self._names)
         return state
 
     def without_row(self, row: int, state: SharedState) -> SharedState:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .adapter import Adapter
-from .decoder import NOTHING, Decoder
+from .engine import NOTHING, Decoder
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .adapter import Adapter
-from .decoder import Decoder
 from .detokenizer import Detokenizer
 from .encoder_decoder import FREE, Forced
+from .engine import Decoder
 from .options import Resolved
 from .results import Chunk, FinishReason, Generation, Timing
 from .sampler import make_sampler

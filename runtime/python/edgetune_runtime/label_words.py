@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .decoder import Decoder
 from .encoder import EncoderRow
+from .engine import Decoder
 from .generation import MAX_ROWS
 
 

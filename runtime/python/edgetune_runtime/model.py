@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from .adapter import Adapter, read_adapter
-from .decoder import Decoder, ExtendableDecoder, step_logits
 from .encoder import Encoder
+from .engine import Decoder, ExtendableDecoder
 from .ensemble import Ensemble
 from .ensemble_decoder import EnsembleDecoder
 from .errors import AdapterError, InputError, OptionError, TaskError
@@ -25,6 +25,7 @@ from .pair_decoder import PairDecoder
 from .reading import AdapterChoices, EnsembleChoice, Reading
 from .results import AdapterInfo, Chunk, Generation
 from .speculation import speculative_chunks
+from .steps import step_logits
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:

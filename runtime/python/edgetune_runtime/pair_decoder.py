@@ -9,9 +9,10 @@ import onnxruntime as ort
 
 from .adapter import Adapter
 from .cache import STEP, KeyValueCache, capacity_for
-from .decoder import NOTHING, SharedDecoder, SharedState
+from .decoder import SharedDecoder, SharedState
 from .encoder import front_mask, joined_pasts
 from .encoder_decoder import EncoderDecoder, cross_names, encoder_past_names, own_names
+from .engine import NOTHING
 from .errors import TaskError
 from .layer import Layer
 from .layer_lengths import longest_of

@@ -9,8 +9,8 @@ import numpy as np
 
 from .adapter import Adapter
 from .adapter_set import AdapterSet
-from .decoder import ExtendableDecoder
 from .encoder import Classifier, Encoder, EncoderRow, classification_from
+from .engine import ExtendableDecoder
 from .ensemble_classification import check_labels, joint_classifications
 from .errors import OptionError, TaskError
 from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, place, rows_from, words_from

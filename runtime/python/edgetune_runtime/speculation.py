@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .decoder import ExtendableDecoder
+from .engine import ExtendableDecoder
 from .generation import Progress, Request
 from .results import Chunk
 from .tokenizer import Tokenizer

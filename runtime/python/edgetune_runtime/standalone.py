@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 
 from .adapter import Adapter
-from .decoder import NOTHING
+from .engine import NOTHING
 from .manifest import Graph
 from .session import element_type, past_names, present_names
 
@@ -60,6 +60,15 @@ class StandaloneDecoder:
             return [self._empty()]
         past = [np.ascontiguousarray(x.numpy()[:, :, : x.shape()[2] - dropped]) for x in state[0].past]
         return [RowState(tuple(ort.OrtValue.ortvalue_from_numpy(x) for x in past), length)]
+
+    def stored(self, state: list[RowState], adapter: Adapter | None) -> list[np.ndarray]:
+        """See `ExtendableDecoder`. With those of the virtual tokens, which only the graph has."""
+        return [x.numpy() for x in state[0].past]
+
+    def restored(self, stored: Sequence[np.ndarray], length: int, adapter: Adapter | None) -> list[RowState]:
+        """See `ExtendableDecoder`."""
+        past = tuple(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x)) for x in stored)
+        return [RowState(past, length)]
 
     def without_row(self, row: int, state: list[RowState]) -> list[RowState]:
         """See `Decoder`."""
