@@ -26,11 +26,12 @@ from pathlib import Path
 
 import torch
 
+from edgetune.bench.machine import bandwidth_gb_s
 from edgetune.models.rounding import Weights
 
 sys.path.insert(0, str(Path(__file__).parent))
 from artefacts import Artefacts, Pythons
-from places import bandwidth_gb_s, size_mb
+from places import size_mb
 
 ENGINES_FILE = Path(__file__).with_name("engines.py")
 QUIET_LOAD = 0.5

@@ -24,11 +24,12 @@ from edgetune_runtime.manifest import Graph
 from edgetune_runtime.resources import Resources
 from edgetune_runtime.session import open_session
 
+from edgetune.bench.machine import bandwidth_gb_s
 from edgetune.models.base import Base, base_from
 from edgetune.models.rounding import Weights, roundings
 
 sys.path.insert(0, str(Path(__file__).parent))
-from places import bandwidth_gb_s, size_mb
+from places import size_mb
 
 PROMPT, NEW = 128, 128
 

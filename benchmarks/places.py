@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-
-import torch
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -16,17 +13,6 @@ def shared(name: str, root: Path = SHARED) -> Path:
     if not path.exists():
         raise SystemExit(f"{path} is absent: this benchmark needs it (--shared names another folder)")
     return path
-
-
-def bandwidth_gb_s(size_mb: int = 512, rounds: int = 5) -> float:
-    """Best read bandwidth of this machine, all cores: the sum over an array that no cache holds."""
-    array = torch.ones(size_mb * 2**18)
-    best = 0.0
-    for _ in range(rounds):
-        start = time.perf_counter()
-        array.sum()
-        best = max(best, array.nbytes / (time.perf_counter() - start) / 1e9)
-    return best
 
 
 def size_mb(path: Path) -> float:

@@ -25,7 +25,9 @@ from pathlib import Path
 import torch
 from intents import intents
 from peers import MAX_LENGTH, VIRTUAL_TOKENS, drawn, peft_classifier
-from places import SHARED, bandwidth_gb_s
+from places import SHARED
+
+from edgetune.bench.machine import bandwidth_gb_s
 
 SYSTEMS = ("edgetune", "peft")
 CASES = ("classifier", "decoder")

@@ -22,6 +22,7 @@ COMMANDS = {
     "add-adapter": "Add one more task to a bundle.",
     "inspect": "Say what is in an adapter or a bundle.",
     "run": "Classify or generate with a bundle, in the terminal.",
+    "bench": "Measure a bundle's speed and memory on this machine.",
     "compare": "Compare prompts and prefixes on your rows, and recommend one.",
     "import-peft": "Turn an adapter of Hugging Face PEFT into one of ours.",
     "export-peft": "Turn an adapter into one that Hugging Face PEFT loads.",

@@ -22,6 +22,7 @@ LAYERS = (
     {"adapter"},
     {"peft", "training"},
     {"evaluation"},
+    {"bench"},
     {"comparison"},
     {"reports"},
     {"demo"},
