@@ -22,6 +22,10 @@ def test_threads_that_do_not_spin_are_told_so():
     assert entry(session_options(Resources(spin=False), "model"), "session.intra_op.allow_spinning") == "0"
 
 
+def test_threads_that_spin_stop_with_the_last_call():
+    assert entry(session_options(Resources(), "model"), "session.force_spinning_stop") == "1"
+
+
 @pytest.mark.parametrize("options", [{"spin": False}, {"arena": False}, {"threads": 1}], ids=str)
 def test_no_answer_depends_on_the_resources(decoder_folder, loaded, options):
     plain, other = loaded(decoder_folder), edgetune_runtime.load(decoder_folder, **options)
