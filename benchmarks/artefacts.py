@@ -1,4 +1,4 @@
-"""What the engines of `generation.py` run: one model in the form of each, made once into a folder and kept."""
+"""What the engines of `peers.py` run: one model in the form of each, made once into a folder and kept."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One engine in a process of the interpreter that has it: a line on its standard input is its turn.
 
-    PYTHON engines.py loop|genai|llama|optimum|torch PATH --threads 2 --prompt 128 --new 128
+    PYTHON engines.py loop|ours|genai|llama|optimum|torch|peft PATH --threads 2 --prompt 128 --new 128 [--sample]
 
 It answers each turn with a line of JSON: seconds of the prompt up to the first token, seconds of the tokens after it,
 and their ids. The first line of all says which version runs. Nothing is imported that the engine does not need.
@@ -18,8 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-CONTEXT = 1024
+CONTEXT = 2048
 """Positions that every engine has room for."""
+
+SAMPLING = {"temperature": 0.8, "top_k": 40, "top_p": 0.95}
+"""Of every engine, where tokens are drawn."""
 
 
 class Turn(NamedTuple):
@@ -40,8 +43,8 @@ def prompt_ids(length: int, vocab_size: int = 49152) -> list[int]:
     return [rng.randrange(100, vocab_size) for _ in range(length)]
 
 
-def loop(path: str, threads: int) -> Engine:
-    """A bare onnxruntime loop over any decoder of the usual names, its cache bound in place."""
+def loop(path: str, threads: int, sampled: bool) -> Engine:
+    """A bare onnxruntime loop over any decoder of the usual names, its cache bound in place; it never draws."""
     import numpy as np
     import onnxruntime as ort
 
@@ -89,27 +92,23 @@ def loop(path: str, threads: int) -> Engine:
     return f"onnxruntime {ort.__version__}", turn
 
 
-def ours(path: str, threads: int) -> Engine:
-    """edgetune's runtime over a bundle."""
+def ours(path: str, threads: int, sampled: bool) -> Engine:
+    """edgetune's runtime over a bundle, as an app calls it."""
     import edgetune_runtime
-    import numpy as np
 
     model = edgetune_runtime.load(path, threads=threads, verify=False)
+    options = {**SAMPLING, "seed": 0} if sampled else {"temperature": 0.0}
 
     def turn(prompt: list[int], steps: int) -> Turn:
-        row, start, tokens = np.array(prompt), time.perf_counter(), []
-        logits, state = model.decoder.prefill([row], [None], steps)
-        tokens.append(int(logits[0].argmax()))
-        first = time.perf_counter()
-        for _ in range(steps):
-            logits, state = model.decoder.step(np.array(tokens[-1:]), state)
-            tokens.append(int(logits[0].argmax()))
-        return Turn(first - start, time.perf_counter() - first, tokens)
+        count = steps + 1
+        found = model.generate(prompt, adapter=None, max_new_tokens=count, min_new_tokens=count, **options)
+        timing = found.timing
+        return Turn(timing.first_token_ms / 1e3, steps / timing.tokens_per_second, found.token_ids)
 
     return "edgetune-runtime", turn
 
 
-def genai(path: str, threads: int) -> Engine:
+def genai(path: str, threads: int, sampled: bool) -> Engine:
     import onnxruntime_genai as og  # type: ignore[import-not-found]
 
     config = og.Config(path)
@@ -120,7 +119,8 @@ def genai(path: str, threads: int) -> Engine:
         parameters = og.GeneratorParams(model)
         wanted = len(prompt) + steps + 1
         # the end token is a token like any other here: all engines write as many
-        parameters.set_search_options(max_length=CONTEXT, min_length=wanted, do_sample=False)
+        drawn = {"do_sample": True, "random_seed": 0, **SAMPLING} if sampled else {"do_sample": False}
+        parameters.set_search_options(max_length=CONTEXT, min_length=wanted, **drawn)
         generator = og.Generator(model, parameters)
         start = time.perf_counter()
         generator.append_tokens(prompt)
@@ -134,8 +134,8 @@ def genai(path: str, threads: int) -> Engine:
     return f"onnxruntime-genai {og.__version__}", turn
 
 
-def llama(path: str, threads: int) -> Engine:
-    """llama.cpp by its own functions: no copy of logits to Python, its own greedy sampler."""
+def llama(path: str, threads: int, sampled: bool) -> Engine:
+    """llama.cpp by its own functions: no copy of logits to Python, its own samplers."""
     import llama_cpp as lib  # type: ignore[import-not-found]
 
     lib.llama_backend_init()
@@ -145,7 +145,13 @@ def llama(path: str, threads: int) -> Engine:
     parameters = lib.llama_context_default_params()
     parameters.n_ctx, parameters.n_threads, parameters.n_threads_batch = CONTEXT, threads, threads
     context: Any = lib.llama_init_from_model(model, parameters)
-    sampler: Any = lib.llama_sampler_init_greedy()
+    sampler: Any = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+    drawing = [
+        lib.llama_sampler_init_top_k(SAMPLING["top_k"]), lib.llama_sampler_init_top_p(SAMPLING["top_p"], 1),
+        lib.llama_sampler_init_temp(SAMPLING["temperature"]), lib.llama_sampler_init_dist(0),
+    ]  # fmt: skip
+    for each in drawing if sampled else [lib.llama_sampler_init_greedy()]:
+        lib.llama_sampler_chain_add(sampler, each)
 
     def run(ids: list[int]) -> int:
         array = (lib.llama_token * len(ids))(*ids)
@@ -165,7 +171,7 @@ def llama(path: str, threads: int) -> Engine:
     return f"llama-cpp-python {lib.__version__}", turn
 
 
-def timed_generate(model: Any, prompt: list[int], steps: int) -> Turn:
+def timed_generate(model: Any, prompt: list[int], steps: int, sampled: bool) -> Turn:
     """transformers' `generate`, each token's time noted by a stopping criterion that never stops."""
     import torch
     from transformers import StoppingCriteriaList
@@ -179,13 +185,14 @@ def timed_generate(model: Any, prompt: list[int], steps: int) -> Turn:
     ids = torch.tensor([prompt])
     start = time.perf_counter()
     out = model.generate(
-        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=steps + 1, min_new_tokens=steps + 1,
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=steps + 1, min_new_tokens=steps + 1,
         stopping_criteria=StoppingCriteriaList([note]),  # type: ignore[list-item]
+        **({"do_sample": True, **SAMPLING} if sampled else {"do_sample": False}),
     )  # fmt: skip
     return Turn(times[0] - start, times[-1] - times[0], out[0, len(prompt) :].tolist())
 
 
-def optimum(path: str, threads: int) -> Engine:
+def optimum(path: str, threads: int, sampled: bool) -> Engine:
     from importlib.metadata import version
 
     import onnxruntime as ort
@@ -196,20 +203,33 @@ def optimum(path: str, threads: int) -> Engine:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     model = ORTModelForCausalLM.from_pretrained(path, session_options=options)
-    return f"optimum {version('optimum')}", lambda prompt, steps: timed_generate(model, prompt, steps)
+    return f"optimum {version('optimum')}", lambda prompt, steps: timed_generate(model, prompt, steps, sampled)
 
 
-def eager(path: str, threads: int) -> Engine:
+def eager(path: str, threads: int, sampled: bool) -> Engine:
     import torch
     import transformers
 
     torch.set_num_threads(threads)
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(path).eval()
     name = f"torch {torch.__version__.partition('+')[0]}, transformers {transformers.__version__}"
-    return name, lambda prompt, steps: timed_generate(model, prompt, steps)
+    return name, lambda prompt, steps: timed_generate(model, prompt, steps, sampled)
 
 
-ENGINES = {"loop": loop, "ours": ours, "genai": genai, "llama": llama, "optimum": optimum, "torch": eager}
+def peft(path: str, threads: int, sampled: bool) -> Engine:
+    """torch with a prefix of ten tokens that PEFT holds in front of the text."""
+    import torch
+    import transformers
+    from peft import PrefixTuningConfig, TaskType, get_peft_model
+    from peft import __version__ as version
+
+    torch.set_num_threads(threads)
+    plain: Any = transformers.AutoModelForCausalLM.from_pretrained(path)
+    model = get_peft_model(plain, PrefixTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=10)).eval()
+    return f"PEFT {version}", lambda prompt, steps: timed_generate(model, prompt, steps, sampled)
+
+
+ENGINES = {"loop": loop, "ours": ours, "genai": genai, "llama": llama, "optimum": optimum, "torch": eager, "peft": peft}
 
 
 def main() -> None:
@@ -219,10 +239,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--prompt", type=int, default=128)
     parser.add_argument("--new", type=int, default=128)
+    parser.add_argument("--sample", action="store_true")
     given = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
-    name, turn = ENGINES[given.engine](given.path, given.threads)
+    name, turn = ENGINES[given.engine](given.path, given.threads, given.sample)
     prompt = prompt_ids(given.prompt)
     print(json.dumps(name), file=answers, flush=True)
     for _ in sys.stdin:

@@ -1,96 +1,209 @@
-"""What edgetune is held against: Hugging Face PEFT and full fine-tuning.
+"""Generation beside its peers: the 135 M shape of SmolLM, a prompt of 128 tokens, 128 steps, all engines in turn.
 
-AdamW, 50 steps of warm-up, linear decay, as in PEFT's examples; for accuracy all see the very batches that edgetune's
-training draws with the same seed, so that nothing but the method differs.
+    python benchmarks/peers.py --peers-python PEERS/bin/python --optimum-python OPTIMUM/bin/python [--sample]
+        [--prompt 1024] [--plot peers.svg]
+
+Each engine stays in a process of its own interpreter (engines.py) and is given its turn round after round; the
+machine's read bandwidth is measured in every round too. Medians, their spread and ratios are printed as a table for
+docs/speed.md, and drawn. With `--sample` all draw their tokens (temperature 0.8, top-k 40, top-p 0.95) but for the bare
+loops. What the engines run is made once, into `--folder` (remove it when the export has changed). A peer that
+is not installed is left out in one line. `--only` names some of the engines. README.md says how to set up the peers.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from dataclasses import dataclass
-from typing import Any
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy
 
-from edgetune.training.batches import Batch, by_length, shuffled
-from edgetune.training.examples import Example
+from edgetune.bench.machine import bandwidth_gb_s
+from edgetune.models.rounding import Weights
 
-WARMUP = 50
-VIRTUAL_TOKENS = 20
-MAX_LENGTH = 64
+sys.path.insert(0, str(Path(__file__).parent))
+from artefacts import Artefacts, Pythons
+from peers_plot import Bar, bar_plot
+from places import size_mb
+
+ENGINES_FILE = Path(__file__).with_name("engines.py")
+QUIET_LOAD = 0.5
+"""Load of the machine, before anything is started, above which the table says that others were at work."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A peer's classifier after its run."""
+class Kind:
+    """One row of the table: which engine of engines.py, what it needs, what it runs, and in how many bits."""
 
-    accuracy: float
-    parameters: int
-    samples_per_second: float
-
-
-def peft_classifier(folder: str, method: str, labels: int) -> torch.nn.Module:
-    """A sequence classifier of transformers with PEFT's prompt or prefix, its head trained along."""
-    from peft import PrefixTuningConfig, PromptTuningConfig, TaskType, get_peft_model
-
-    kind: Any = {"prompt": PromptTuningConfig, "prefix": PrefixTuningConfig}[method]
-    config = kind(task_type=TaskType.SEQ_CLS, num_virtual_tokens=VIRTUAL_TOKENS)
-    return get_peft_model(plain_classifier(folder, labels), config)
+    engine: str
+    bits: str
+    artefact: Callable[[Artefacts], Path]
+    needs: tuple[str, str] | None = None
 
 
-def plain_classifier(folder: str, labels: int) -> Any:
-    from transformers import AutoModelForSequenceClassification
-
-    return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=labels)
+def ours(weights: Weights, name: str) -> Callable[[Artefacts], Path]:
+    return lambda made: made.bundle(name, weights)
 
 
-def trained_peer(
-    system: str, folder: str, train: list, test: list, *, method: str, rate: float, steps: int, batch: int, seed: int
-) -> Trained:
-    """`system` is `peft` or `full`; rows are texts with labels."""
-    from transformers import AutoTokenizer
+INT4 = {size: ours(Weights("int4", block_size=size), f"edgetune-int4-{size}") for size in (32, 64, 128)}
+FP32 = ours(Weights(), "edgetune-fp32")
+KINDS = {
+    "edgetune int4, block 128": Kind("ours", "int4", INT4[128]),
+    "edgetune int4, block 64": Kind("ours", "int4", INT4[64]),
+    "edgetune int4, block 32": Kind("ours", "int4", INT4[32]),
+    "bare loop, edgetune block 64": Kind("loop", "int4", lambda made: INT4[64](made) / "model.onnx"),
+    "bare loop, edgetune block 32": Kind("loop", "int4", lambda made: INT4[32](made) / "model.onnx"),
+    "bare loop, genai's graph": Kind("loop", "int4", lambda made: made.genai("int4") / "model.onnx",
+                                     ("peers", "onnxruntime_genai")),
+    "genai int4": Kind("genai", "int4", lambda made: made.genai("int4"), ("peers", "onnxruntime_genai")),
+    "genai, edgetune block 64": Kind("genai", "int4", INT4[64], ("peers", "onnxruntime_genai")),
+    "llama.cpp Q4_0": Kind("llama", "int4", lambda made: made.gguf("q4_0"), ("peers", "llama_cpp")),
+    "edgetune fp32": Kind("ours", "fp32", FP32),
+    "bare loop, edgetune fp32": Kind("loop", "fp32", lambda made: FP32(made) / "model.onnx"),
+    "genai fp32": Kind("genai", "fp32", lambda made: made.genai("fp32"), ("peers", "onnxruntime_genai")),
+    "llama.cpp f32": Kind("llama", "fp32", lambda made: made.gguf("f32"), ("peers", "llama_cpp")),
+    "optimum fp32": Kind("optimum", "fp32", lambda made: made.optimum(), ("optimum", "optimum.onnxruntime")),
+    "torch fp32": Kind("torch", "fp32", lambda made: made.checkpoint()),
+    "torch + PEFT, prefix": Kind("peft", "fp32", lambda made: made.checkpoint()),
+}  # fmt: skip
+PEERS = {"int4": ("genai int4", "llama.cpp Q4_0"), "fp32": ("genai fp32", "llama.cpp f32", "torch fp32")}
 
-    torch.manual_seed(seed)
-    names = sorted({label for _, label in train})
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    made = peft_classifier(folder, method, len(names)) if system == "peft" else plain_classifier(folder, len(names))
-    learned = [p for p in made.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda s: min(1.0, (s + 1) / WARMUP) * min(1.0, (steps - s) / max(1, steps - WARMUP))
+
+@dataclass
+class Engine:
+    """A process that waits for its turns, and what they took: seconds of the prompt and of the steps."""
+
+    name: str
+    kind: Kind
+    size_mb: float
+    process: subprocess.Popen[str]
+    version: str = ""
+    turns: list[tuple[float, float]] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+
+    def answer(self) -> object:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} ended with {self.process.wait()}; what it said is above")
+        return json.loads(line)
+
+    def turn(self, *, counts: bool) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        prompt_s, steps_s, self.tokens = self.answer()  # type: ignore[misc]
+        if counts:
+            self.turns.append((prompt_s, steps_s))
+
+
+def started(name: str, kind: Kind, made: Artefacts, given: argparse.Namespace) -> Engine | None:
+    """None, after a line that says so, where the peer is absent."""
+    python = sys.executable
+    if kind.needs:
+        where, module = kind.needs
+        python = getattr(made.pythons, where)
+        if not made.pythons.has(python, module):
+            print(f"{name} is left out: {python} has no {module}; --{where}-python names an interpreter that has it")
+            return None
+    path = kind.artefact(made)
+    weights = path.parent if path.suffix == ".onnx" else path
+    environment = {name: value for name, value in os.environ.items() if kind.engine == "ours" or name != "PYTHONPATH"}
+    command = [
+        python, str(ENGINES_FILE), kind.engine, str(path), "--threads", str(given.threads),
+        "--prompt", str(given.prompt), "--new", str(given.new), *(["--sample"] if given.sample else []),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    engine = Engine(name, kind, size_mb(weights), process)
+    engine.version = str(engine.answer())
+    return engine
+
+
+def measured(engines: list[Engine], given: argparse.Namespace) -> float:
+    """The turns of every engine, after one each that does not count; the median of the bandwidths, GB/s."""
+    torch.set_num_threads(given.threads)
+    for engine in engines:
+        engine.turn(counts=False)
+    bandwidths = []
+    for number in range(given.rounds):
+        bandwidths.append(bandwidth_gb_s(rounds=2))
+        for engine in engines if number % 2 else reversed(engines):
+            engine.turn(counts=True)
+        print(f"round {number + 1} of {given.rounds}", end="\r", file=sys.stderr, flush=True)
+    return statistics.median(bandwidths)
+
+
+def rates(engine: Engine, given: argparse.Namespace) -> tuple[list[float], list[float]]:
+    """Tokens per second of the prompt and of the steps, a turn each."""
+    return [given.prompt / x for x, _ in engine.turns], [given.new / x for _, x in engine.turns]
+
+
+def table(engines: list[Engine], bandwidth: float, given: argparse.Namespace) -> str:
+    """Markdown; the last columns hold each row to the peers of its precision."""
+    medians = {e.name: tuple(statistics.median(x) for x in rates(e, given)) for e in engines}
+    lines = [
+        "| | MB | prompt tok/s | step tok/s | of bandwidth ÷ bytes | prompt and step ÷ peer's |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for engine in engines:
+        prompt, step = rates(engine, given)
+        limit = bandwidth * 1e3 / engine.size_mb
+        ratios = [
+            f"{peer}: " + ", ".join(f"{own / theirs:.2f}" for own, theirs in zip(medians[engine.name], medians[peer]))
+            for peer in PEERS[engine.kind.bits]
+            if peer in medians and peer != engine.name
+        ]
+        lines.append(
+            f"| {engine.name} | {engine.size_mb:.1f} | {spread(prompt)} | {spread(step)} | "
+            f"{statistics.median(step) / limit:.2f} | {' · '.join(ratios)} |"
+        )
+    return "\n".join(lines)
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.0f} ({min(values):.0f}–{max(values):.0f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers-python", default=sys.executable, help="has onnxruntime-genai, llama-cpp-python, gguf")
+    parser.add_argument("--optimum-python", default=sys.executable, help="has optimum-onnx")
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/edgetune-generation"), help="where models are kept")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--prompt", type=int, default=128)
+    parser.add_argument("--new", type=int, default=128)
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), metavar="ENGINE")
+    parser.add_argument("--sample", action="store_true", help="draw tokens instead of taking the likeliest")
+    parser.add_argument("--plot", type=Path, help="an SVG to write")
+    given = parser.parse_args()
+    load = os.getloadavg()[0]
+    made = Artefacts(given.folder, Pythons(given.peers_python, given.optimum_python))
+    engines = [x for name in given.only if (x := started(name, KINDS[name], made, given)) is not None]
+    made.forget()
+    bandwidth = measured(engines, given)
+    print(
+        f"{given.threads} threads, prompt {given.prompt}, {given.new} steps, medians of {given.rounds} (range); "
+        f"read bandwidth {bandwidth:.1f} GB/s; load before: {load:.1f}"
+        + (" (others were at work: only ratios mean something)" if load > QUIET_LOAD else "")
     )
-
-    def examples(rows: list) -> list[Example]:
-        ids = tokenizer([text for text, _ in rows], truncation=True, max_length=MAX_LENGTH).input_ids
-        return [Example(x, label=names.index(label)) for x, (_, label) in zip(ids, rows)]
-
-    def logits(part: Batch) -> torch.Tensor:
-        return made(input_ids=part.input_ids, attention_mask=part.mask).logits
-
-    batches = shuffled(examples(train), batch, tokenizer.pad_token_id, random.Random(seed))
-    made.train()
-    start = time.perf_counter()
-    for _ in range(steps):
-        part = next(batches)
-        optimizer.zero_grad()
-        cross_entropy(logits(part), part.labels).backward()
-        torch.nn.utils.clip_grad_norm_(learned, 1.0)
-        optimizer.step()
-        schedule.step()
-    seconds = time.perf_counter() - start
-    made.eval()
-    with torch.no_grad():
-        held_out = [part for _, part in by_length(examples(test), 64, tokenizer.pad_token_id)]
-        right = sum(int((logits(part).argmax(-1) == part.labels).sum()) for part in held_out)
-    return Trained(right / len(test), sum(p.numel() for p in learned), steps * batch / seconds)
+    print("; ".join(dict.fromkeys(engine.version for engine in engines)) + "\n")
+    print(table(engines, bandwidth, given))
+    if given.plot:
+        bars = [Bar(e.name, e.kind.engine == "ours", *map(statistics.median, rates(e, given))) for e in engines]
+        given.plot.write_text(bar_plot(bars, given.prompt), encoding="utf-8")
+    floats = {tuple(engine.tokens) for engine in engines if engine.kind.bits == "fp32" and engine.kind.engine != "peft"}
+    if not given.sample:
+        print(f"\nfp32: {'all wrote the same tokens' if len(floats) < 2 else f'{len(floats)} different texts'}")
+    for engine in engines:
+        engine.process.terminate()
 
 
-def drawn(count: int, batch: int, rng: random.Random):
-    """Indices of batches without end, every row once before any comes again."""
-    while True:
-        order = list(range(count))
-        rng.shuffle(order)
-        for start in range(0, count - batch + 1, batch):
-            yield order[start : start + batch]
+if __name__ == "__main__":
+    main()

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 from intents import NAMES, intents, written
-from peers import VIRTUAL_TOKENS, trained_peer
 from places import SHARED
+from trained_peers import VIRTUAL_TOKENS, trained_peer
 
 from edgetune.config import TrainConfig
 from edgetune.data.demo import embedded_model

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import torch
 from intents import intents
-from peers import MAX_LENGTH, VIRTUAL_TOKENS, drawn, peft_classifier
 from places import SHARED
+from trained_peers import MAX_LENGTH, VIRTUAL_TOKENS, drawn, peft_classifier
 
 from edgetune.bench.machine import bandwidth_gb_s
 
