@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from edgetune_runtime.adapter import read_adapter
 from edgetune_runtime.errors import AdapterError, BaseMismatchError
 from edgetune_runtime.manifest import Base, Graph, Layer, Manifest, TokenizerFiles
+from edgetune_runtime.stored_adapter import read_adapter
 from safetensors.numpy import save_file
 
 LAYERS = (Layer(2, 4), Layer(2, 4))

@@ -1,32 +1,26 @@
-"""An adapter file, read and checked against the base that it is to run on."""
+"""An adapter: one task's tensors, checked against the base that they are to run on."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-from .adapter_metadata import AdapterMetadata, metadata_from
-from .checked import Fields
+from .adapter_file import AdapterFile, AdapterTensors
+from .adapter_metadata import AdapterMetadata
 from .encoder_decoder import cross_names, encoder_past_names, named, own_names
 from .errors import AdapterError, BaseMismatchError
 from .layer import Layer
 from .layer_lengths import longest_of
 from .manifest import Manifest
 from .results import AdapterInfo
-from .scaled_tensors import expanded
-
-METADATA_KEY = "edgetune"
 
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """One task's tensors, float32 and contiguous, ready to be fed."""
+    """One task's tensors, float32 and contiguous, ready to be fed; they may be read-only views of a mapped file."""
 
     info: AdapterInfo
     metadata: AdapterMetadata
@@ -70,6 +64,13 @@ class Adapter:
         return longest_of(self.decoder_past)
 
     @property
+    def size_bytes(self) -> int:
+        """Of its tensors in memory, mapped or not."""
+        more = (self.prompt, self.suffix, self.head_weight, self.head_bias, self.dense_weight, self.dense_bias)
+        every = [*self.past, *self.decoder_past, *self.cross_past, *(x for x in more if x is not None)]
+        return sum({id(x): x.nbytes for x in every}.values())
+
+    @property
     def most_tokens(self) -> int:
         """Of the places that an encoder–decoder's prefix can go to, the longest; all of them, for the others."""
         around = self.prefix_tokens + self.prompt_tokens + self.suffix_tokens
@@ -86,25 +87,24 @@ def folded_adapter(metadata: AdapterMetadata) -> Adapter:
     return Adapter(info_from(metadata, metadata.name, 0), metadata, ())
 
 
-def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Adapter:
-    """The adapter in the `.safetensors` file at `path`, called `name` or by the name in its metadata.
+def adapter_from(file: AdapterFile, tensors: AdapterTensors, manifest: Manifest, name: str | None = None) -> Adapter:
+    """The adapter of a file's tensors, called `name` or by the name in its metadata; of hollow tensors a hollow one.
 
-    Raises BaseMismatchError if it was tuned on another base than the manifest's, and AdapterError if the file is
-    missing, broken or of an unknown version, or if its task or its shapes are not those of the graph.
+    Raises BaseMismatchError if it was tuned on another base than the manifest's, and AdapterError if its task or its
+    shapes are not those of the graph.
     """
-    metadata, stored = _read(path)
-    tensors = expanded(path, stored)
+    path, metadata = file.path, file.metadata
     _check_fit(path, metadata, manifest)
-    pasts = _pasts_from(path, tensors, manifest)
-    prompt = _taken(path, tensors, "prompt_embeds", (1, None, manifest.graph.embedding_size), required=False)
+    pasts = _pasts_from(tensors, manifest)
+    prompt = tensors.taken("prompt_embeds", (1, None, manifest.graph.embedding_size), required=False)
     if manifest.kind == "decoder" and prompt is not None:
         raise AdapterError(f"{path}: holds `prompt_embeds`, which a decoder cannot take. Export the adapter again.")
-    info = info_from(metadata, metadata.name if name is None else name, path.stat().st_size)
-    adapter = Adapter(info, metadata, pasts[0], prompt, suffix=_suffix_from(path, tensors, manifest))
+    info = info_from(metadata, metadata.name if name is None else name, file.size_bytes)
+    adapter = Adapter(info, metadata, pasts[0], prompt, suffix=_suffix_from(tensors, manifest))
     if manifest.encoder_decoder:
         adapter = replace(adapter, decoder_past=pasts[1], cross_past=pasts[2])
     if manifest.kind == "encoder":
-        adapter = _with_head(path, adapter, tensors, manifest)
+        adapter = _with_head(adapter, tensors, manifest)
     held = adapter.most_tokens
     if held != metadata.virtual_tokens:
         raise AdapterError(
@@ -113,22 +113,22 @@ def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Ada
     return adapter
 
 
-def _suffix_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) -> np.ndarray | None:
-    suffix = _taken(path, tensors, "suffix_embeds", (1, None, manifest.graph.embedding_size), required=False)
+def _suffix_from(tensors: AdapterTensors, manifest: Manifest) -> np.ndarray | None:
+    suffix = tensors.taken("suffix_embeds", (1, None, manifest.graph.embedding_size), required=False)
     if suffix is not None and not manifest.graph.suffixes:
         raise AdapterError(
-            f"{path}: has virtual tokens behind the text, which this bundle's graph does not take. Export the bundle "
-            "anew, with this adapter."
+            f"{tensors.path}: has virtual tokens behind the text, which this bundle's graph does not take. Export the "
+            "bundle anew, with this adapter."
         )
     return suffix
 
 
-def _with_head(path: Path, adapter: Adapter, tensors: dict[str, np.ndarray], manifest: Manifest) -> Adapter:
-    regresses = adapter.metadata.task == "regress"
+def _with_head(adapter: Adapter, tensors: AdapterTensors, manifest: Manifest) -> Adapter:
+    path, regresses = tensors.path, adapter.metadata.task == "regress"
     classes, width = 1 if regresses else len(adapter.metadata.labels), manifest.graph.hidden_size
     if not classes:
         raise AdapterError(f"{path}: a classifier without labels. Export the adapter again.")
-    dense = _taken(path, tensors, "head.dense.weight", (None, width), required=False)
+    dense = tensors.taken("head.dense.weight", (None, width), required=False)
     if dense is not None:
         if not manifest.graph.dense_heads:
             raise AdapterError(
@@ -137,33 +137,11 @@ def _with_head(path: Path, adapter: Adapter, tensors: dict[str, np.ndarray], man
         width = len(dense)
     return replace(
         adapter,
-        head_weight=_taken(path, tensors, "head.weight", (classes, width)),
-        head_bias=_taken(path, tensors, "head.bias", (classes,)),
+        head_weight=tensors.taken("head.weight", (classes, width)),
+        head_bias=tensors.taken("head.bias", (classes,)),
         dense_weight=dense,
-        dense_bias=None if dense is None else _taken(path, tensors, "head.dense.bias", (width,)),
+        dense_bias=None if dense is None else tensors.taken("head.dense.bias", (width,)),
     )
-
-
-def _read(path: Path) -> tuple[AdapterMetadata, dict[str, np.ndarray]]:
-    if not path.is_file():
-        raise AdapterError(f"{path}: no such file. Pass the path of one adapter's .safetensors.")
-    try:
-        with safe_open(str(path), framework="np") as file:
-            text = (file.metadata() or {}).get(METADATA_KEY)
-            tensors: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise AdapterError(f"{path}: is not a whole safetensors file of numbers ({error}). Copy it again.") from None
-    if text is None:
-        raise AdapterError(
-            f"{path}: has no `{METADATA_KEY}` metadata, so it is no adapter of edgetune. Export it with edgetune."
-        )
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise AdapterError(f"{path}: its `{METADATA_KEY}` metadata is not JSON ({error}). Export it again.") from None
-    if not isinstance(data, dict):
-        raise AdapterError(f"{path}: its `{METADATA_KEY}` metadata is not an object. Export it again.")
-    return metadata_from(Fields(data, f"{path}: {METADATA_KEY}", AdapterError)), tensors
 
 
 def _check_fit(path: Path, metadata: AdapterMetadata, manifest: Manifest) -> None:
@@ -187,7 +165,7 @@ def _check_fit(path: Path, metadata: AdapterMetadata, manifest: Manifest) -> Non
         )
 
 
-def _pasts_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) -> list[tuple[np.ndarray, ...]]:
+def _pasts_from(tensors: AdapterTensors, manifest: Manifest) -> list[tuple[np.ndarray, ...]]:
     """Keys and values of every place that a prefix can go to: in front of the text alone, but for encoder–decoders."""
     layers, pair = manifest.graph.layers, manifest.encoder_decoder
     places = [(named("past_key_values.{}", layers), layers)]
@@ -197,14 +175,15 @@ def _pasts_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) 
             (own_names(layers)[0], layers),
             (cross_names(pair.cross_layers)[0], pair.cross_layers),
         ]
+    path = tensors.path
     wanted = [_stored_names(tensors, names) for names, _ in places]
-    present = {name for name in tensors if "past_key_values." in name}
+    present = {name for name in tensors.by_name if "past_key_values." in name}
     if extra := sorted(present.difference(*wanted)):
         raise AdapterError(
             f"{path}: holds `{extra[0]}`, and the base has {len(manifest.graph.layers)} layers. It is of another base."
         )
     pasts = [
-        _past_from(path, tensors, names, of_place) if present & set(names) else ()
+        _past_from(tensors, names, of_place) if present & set(names) else ()
         for names, (_, of_place) in zip(wanted, places)
     ]
     if not manifest.graph.layer_lengths and any(len({x.shape[2] for x in past}) > 1 for past in pasts):
@@ -215,39 +194,19 @@ def _pasts_from(path: Path, tensors: dict[str, np.ndarray], manifest: Manifest) 
     return pasts
 
 
-def _stored_names(tensors: dict[str, np.ndarray], names: Sequence[str]) -> list[str]:
+def _stored_names(tensors: AdapterTensors, names: Sequence[str]) -> list[str]:
     """`names` as the file has them: a layer's keys that are its values too are stored once."""
     shared = [f"{name.rpartition('.')[0]}.key_value" for name in names]
-    return shared if any(name in tensors for name in shared) else list(names)
+    return shared if any(name in tensors.by_name for name in shared) else list(names)
 
 
-def _past_from(
-    path: Path, tensors: dict[str, np.ndarray], names: Sequence[str], layers: Sequence[Layer]
-) -> tuple[np.ndarray, ...]:
+def _past_from(tensors: AdapterTensors, names: Sequence[str], layers: Sequence[Layer]) -> tuple[np.ndarray, ...]:
     """Keys and values of every layer; both of one length, layers may differ."""
     length = None
     past = []
     for i, name in enumerate(names):
         layer = layers[i // 2]
-        past.append(_taken(path, tensors, name, (1, layer.key_value_heads, length, layer.head_size)))
+        same = i % 2 and name == names[i - 1]  # keys that are the values too are held once
+        past.append(past[-1] if same else tensors.taken(name, (1, layer.key_value_heads, length, layer.head_size)))
         length = None if i % 2 else past[-1].shape[2]
     return tuple(past)
-
-
-def _taken(
-    path: Path, tensors: dict[str, np.ndarray], name: str, shape: tuple[int | None, ...], required: bool = True
-) -> Any:
-    """The tensor as contiguous float32, after its shape is checked; None stands for any length."""
-    if name not in tensors:
-        if not required:
-            return None
-        raise AdapterError(f"{path}: lacks the tensor `{name}`. Export the adapter again.")
-    tensor = tensors[name]
-    if tensor.dtype not in (np.float32, np.float16):
-        raise AdapterError(f"{path}: `{name}` is {tensor.dtype}, and float32 or float16 is read. Export it again.")
-    if tensor.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, tensor.shape)):
-        wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise AdapterError(
-            f"{path}: `{name}` has the shape {list(tensor.shape)}, and [{wanted}] fits this base and its labels."
-        )
-    return np.ascontiguousarray(tensor, np.float32)

@@ -1,25 +1,34 @@
-"""The adapters of one model: chosen by name for the rows of a call, added while other calls run."""
+"""The adapters of one model: chosen by name for the rows of a call, added and removed while other calls run."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .adapter import Adapter
+from .adapter_memory import AdapterMemory
 from .ensemble import Ensemble, chosen_ensemble
 from .errors import AdapterError, OptionError, TaskError
 from .inputs import DEFAULT, Default, adapters_for
-from .manifest import Manifest
+from .manifest import Manifest, sha256_of
+from .results import AdapterInfo
+from .stored_adapter import StoredAdapter, read_adapter, stored_adapter
+
+Known = Adapter | StoredAdapter
+"""An adapter in memory for good, or one that is read when it is wanted."""
 
 
 class AdapterSet:
     """Adapters by name. Threads may share it."""
 
-    def __init__(self, manifest: Manifest, adapters: Mapping[str, Adapter]):
+    def __init__(self, manifest: Manifest, adapters: Mapping[str, Known], memory: AdapterMemory | None = None):
         self._manifest = manifest
-        self.by_name: Mapping[str, Adapter] = dict(adapters)
+        self.by_name: Mapping[str, Known] = dict(adapters)
         """Replaced as a whole, never changed, so that a running call keeps the adapters it began with."""
+        self.memory = memory or AdapterMemory()
+        """Of those that are read when they are wanted."""
         self._lock = threading.Lock()
 
     @property
@@ -28,16 +37,64 @@ class AdapterSet:
         folded = self._manifest.standalone
         return folded.name if folded else self._manifest.default_adapter
 
-    def add(self, adapter: Adapter, *, replace: bool) -> None:
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Names of those whose tensors are in memory: what stays there, then from the least recently used one on."""
+        names = {id(x): name for name, x in self.by_name.items()}
+        stay = [name for name, x in self.by_name.items() if isinstance(x, Adapter)]
+        return (*stay, *(names[id(x)] for x in self.memory.held if id(x) in names))
+
+    def add_file(self, path: Path, name: str | None, *, replace: bool) -> AdapterInfo:
+        """One more, from a file: in memory for good, or under a limit read again when it is wanted.
+
+        Raises AdapterError and BaseMismatchError as `add` and `stored_adapter` do.
+        """
+        if self.memory.limit_bytes is None:
+            added: Known = read_adapter(path, self._manifest, name)
+        else:
+            added = stored_adapter(path, self._manifest, name, sha256_of(path))
+        self.add(added, replace=replace)
+        return added.info
+
+    def add(self, adapter: Known, *, replace: bool) -> None:
         """One more; raises AdapterError if its name is taken and `replace` is false."""
         name = adapter.info.name
         with self._lock:
-            if name in self.by_name and not replace:
+            before = self.by_name.get(name)
+            if before is not None and not replace:
                 raise AdapterError(f"an adapter {name!r} is here already. Pass another name, or replace=True.")
             self.by_name = {**self.by_name, name: adapter}
+        self._forget(before)
+
+    def remove(self, name: str) -> None:
+        """One less; raises AdapterError if it is not here, or if the bundle's default or an ensemble needs it."""
+        with self._lock:
+            if name not in self.by_name:
+                raise AdapterError(f"no adapter {name!r} here, so none to remove. Known: {known(self.by_name)}.")
+            if name == self.default:
+                raise AdapterError(
+                    f"{name!r} is the bundle's default adapter, which calls that name none use. Keep it, or replace it "
+                    "with add_adapter(..., replace=True)."
+                )
+            teams = [team for team, x in self._manifest.ensembles.items() if name in x.adapters]
+            if teams:
+                raise AdapterError(
+                    f"{name!r} is a member of the bundle's ensemble {teams[0]!r}. Keep it, or replace it with "
+                    "add_adapter(..., replace=True)."
+                )
+            before = self.by_name[name]
+            self.by_name = {other: x for other, x in self.by_name.items() if other != name}
+        self._forget(before)
+
+    def _forget(self, adapter: Known | None) -> None:
+        if isinstance(adapter, StoredAdapter):
+            self.memory.forget(adapter)
 
     def chosen(self, choice: Any, count: int) -> list[Adapter | None]:
-        """One adapter per row; raises AdapterError for names that are not here."""
+        """One adapter per row, with its tensors; raises AdapterError for names that are not here.
+
+        Tensors that are not in memory are read now: BundleError for a file that was altered.
+        """
         adapters = self.by_name
         names = [self.default if isinstance(x, Default) else x for x in adapters_for(choice, count)]
         for name in names:
@@ -47,7 +104,11 @@ class AdapterSet:
                 )
             if name is not None and name not in adapters:
                 raise AdapterError(f"no adapter {name!r} here. Known: {known(adapters)}. Add one with add_adapter.")
-        return [None if name is None else adapters[name] for name in names]
+        ready = {name: self._with_tensors(adapters[name]) for name in dict.fromkeys(names) if name is not None}
+        return [None if name is None else ready[name] for name in names]
+
+    def _with_tensors(self, adapter: Known) -> Adapter:
+        return self.memory.tensors_of(adapter) if isinstance(adapter, StoredAdapter) else adapter
 
     def one(self, choice: Any = DEFAULT) -> Adapter | None:
         """The adapter of a single row."""
@@ -82,6 +143,6 @@ class AdapterSet:
         return chosen_ensemble(ensemble, self._manifest.ensembles, combine)
 
 
-def known(adapters: Mapping[str, Adapter]) -> str:
+def known(adapters: Mapping[str, Known]) -> str:
     """The names, for a message."""
     return ", ".join(map(repr, adapters)) or "none"

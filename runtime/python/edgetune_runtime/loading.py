@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from .adapter import folded_adapter, read_adapter
+from .adapter import folded_adapter
+from .adapter_memory import AdapterMemory
+from .adapter_set import AdapterSet, Known
 from .decoder import SharedDecoder
 from .encoder import Encoder
-from .manifest import check_files, read_manifest
+from .errors import OptionError
+from .manifest import Manifest, read_manifest
 from .model import Model
 from .pair_decoder import PairDecoder
 from .resources import Resources
 from .session import check_graph, check_pair_encoder, open_session
 from .standalone import StandaloneDecoder
+from .stored_adapter import stored_adapter
 from .tokenizer import read_tokenizer
+from .verification import Verification
 
 
 def load(
@@ -25,22 +31,31 @@ def load(
     arena: bool = True,
     profile: str | os.PathLike[str] | None = None,
     verify: bool = True,
+    adapter_memory_limit: int | None = None,
 ) -> Model:
     """The model in the bundle folder at `path`.
 
     `threads`, `spin`, `arena` and `profile` are onnxruntime's, see `Resources`. `verify` compares every file with its
-    SHA-256. Raises BundleError if the bundle is missing, incomplete, altered or of an unknown version, and AdapterError
-    if one of its adapters does not fit.
+    SHA-256, an adapter's when its tensors are read: at its first use. `adapter_memory_limit`, in bytes, is how much of
+    adapters' tensors stays in memory beyond the calls that use them. Raises BundleError if the bundle is missing,
+    incomplete, altered or of an unknown version, AdapterError if one of its adapters does not fit, OptionError for an
+    option out of its range.
     """
+    memory = AdapterMemory(checked_bytes("adapter_memory_limit", adapter_memory_limit))
     folder = Path(path)
     manifest = read_manifest(folder)
-    check_files(folder, manifest.files, verify=verify)
+    verification = Verification(folder, manifest, set(manifest.adapters.values()), verify=verify)
+    try:
+        return opened(folder, manifest, memory, Resources(threads, spin, arena, profile), verify=verify)
+    finally:
+        # where both fail, an altered file is the reason
+        verification.done()
+
+
+def opened(folder: Path, manifest: Manifest, memory: AdapterMemory, resources: Resources, *, verify: bool) -> Model:
+    """The model, its files taken as they are; raises as `load` does."""
     tokenizer = read_tokenizer(folder / manifest.tokenizer.file)
-    if manifest.standalone:
-        adapters = {manifest.standalone.name: folded_adapter(manifest.standalone)}
-    else:
-        adapters = {name: read_adapter(folder / file, manifest, name) for name, file in manifest.adapters.items()}
-    resources = Resources(threads, spin, arena, profile)
+    adapters = AdapterSet(manifest, known_adapters(folder, manifest, verify=verify), memory)
     graph_path = folder / manifest.graph.file
     session = open_session(graph_path, resources)
     check_graph(session, manifest, graph_path)
@@ -55,3 +70,20 @@ def load(
         return Model(manifest, tokenizer, adapters, encoder=Encoder(session, manifest))
     decoder = (StandaloneDecoder if manifest.standalone else SharedDecoder)(session, manifest.graph)
     return Model(manifest, tokenizer, adapters, decoder=decoder)
+
+
+def known_adapters(folder: Path, manifest: Manifest, *, verify: bool) -> Mapping[str, Known]:
+    """The bundle's adapters by name; their headers are read, their tensors are not."""
+    if manifest.standalone:
+        return {manifest.standalone.name: folded_adapter(manifest.standalone)}
+    hashes = {name: manifest.files[file].sha256 if verify else None for name, file in manifest.adapters.items()}
+    return {
+        name: stored_adapter(folder / file, manifest, name, hashes[name]) for name, file in manifest.adapters.items()
+    }
+
+
+def checked_bytes(name: str, value: int | None) -> int | None:
+    """A limit in bytes; raises OptionError for what is none."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise OptionError(f"{name}: is {value!r}. Pass a whole number of bytes, or None.")
+    return value

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from .adapter import Adapter, read_adapter
+from .adapter import Adapter
+from .adapter_set import AdapterSet
 from .encoder import Encoder
 from .engine import Decoder, ExtendableDecoder
 from .ensemble import Ensemble
@@ -41,7 +42,7 @@ class Model(Reading):
         self,
         manifest: Manifest,
         tokenizer: Tokenizer,
-        adapters: Mapping[str, Adapter],
+        adapters: AdapterSet,
         *,
         encoder: Encoder | None = None,
         decoder: ExtendableDecoder | None = None,
@@ -165,19 +166,34 @@ class Model(Reading):
             raise InputError("stream takes one text, and this is a list. Use generate, or one stream per text.")
         return (chunk for _, chunk in self._chunks(decoder, requests, started))
 
+    @property
+    def loaded_adapters(self) -> tuple[str, ...]:
+        """Names of those whose tensors are in memory: what stays there, then from the least recently used one on."""
+        return self._adapters.loaded
+
     def add_adapter(
         self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool = False
     ) -> AdapterInfo:
-        """One more task from the `.safetensors` at `path`, in memory only; calls that are running do not see it.
+        """One more task from the `.safetensors` at `path`, for this model alone; calls that run do not see it.
 
-        It is called `name`, or as its metadata says. Raises BaseMismatchError if it is of another base, AdapterError
+        It is called `name`, or as its metadata says. The file is read at once; with an `adapter_memory_limit` it must
+        stay where it is, unaltered, to be read again. Raises BaseMismatchError if it is of another base, AdapterError
         if it does not fit or if the name is taken and `replace` is false.
         """
+        self._refuse_folded()
+        return self._adapters.add_file(Path(path), name, replace=replace)
+
+    def remove_adapter(self, name: str) -> None:
+        """One task less, in this model alone: calls that run keep it, and its memory is free when they end.
+
+        Raises AdapterError if it is not here, or if the bundle's default or one of its ensembles needs it.
+        """
+        self._refuse_folded()
+        self._adapters.remove(name)
+
+    def _refuse_folded(self) -> None:
         if self.manifest.standalone:
             raise AdapterError("a standalone bundle has its adapter folded in and takes no other. Use a shared bundle.")
-        added = read_adapter(Path(path), self.manifest, name)
-        self._adapters.add(added, replace=replace)
-        return added.info
 
     def logits(
         self, token_ids: Sequence[int] | np.ndarray, *, adapter: AdapterChoice = DEFAULT, keep: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -34,7 +34,7 @@ class Reading:
         self,
         manifest: Manifest,
         tokenizer: Tokenizer,
-        adapters: Mapping[str, Adapter],
+        adapters: AdapterSet,
         *,
         encoder: Encoder | None = None,
         decoder: ExtendableDecoder | None = None,
@@ -42,7 +42,7 @@ class Reading:
         self.manifest, self.tokenizer = manifest, tokenizer
         self._encoder, self._decoder = encoder, decoder
         self._texts = Texts(manifest, tokenizer)
-        self._adapters = AdapterSet(manifest, adapters)
+        self._adapters = adapters
 
     @property
     def encoder(self) -> Encoder:

@@ -1,0 +1,145 @@
+"""An adapter's safetensors file: its header, read alone, and its tensors, mapped or read when they are wanted."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from .adapter_metadata import AdapterMetadata, metadata_from
+from .checked import Fields
+from .errors import AdapterError
+from .scaled_tensors import check_scales, expanded
+
+METADATA_KEY = "edgetune"
+LENGTH_BYTES = 8
+"""The header's length stands in front of it."""
+DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "|i1", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
+"""Of the numbers that numpy knows, by their names in a header; any other is refused by name."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one tensor lies in the file."""
+
+    kind: str
+    """Its number type by the header's name."""
+    shape: tuple[int, ...]
+    start: int
+    """Its first byte in the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterTensors:
+    """The tensors of one file by name: real ones, or hollow ones, which have a shape and a type and no memory."""
+
+    path: Path
+    by_name: Mapping[str, np.ndarray]
+    hollow: bool
+
+    def taken(self, name: str, shape: tuple[int | None, ...], required: bool = True) -> Any:
+        """The tensor as contiguous float32, after its shape is checked; None stands for any length.
+
+        A float32 tensor is not copied. One that is absent is None, or an AdapterError where it is `required`.
+        """
+        if name not in self.by_name:
+            if not required:
+                return None
+            raise AdapterError(f"{self.path}: lacks the tensor `{name}`. Export the adapter again.")
+        tensor = self.by_name[name]
+        if tensor.dtype not in (np.float32, np.float16):
+            raise AdapterError(
+                f"{self.path}: `{name}` is {tensor.dtype}, and float32 or float16 is read. Export it again."
+            )
+        if tensor.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, tensor.shape)):
+            wanted = ", ".join("any" if n is None else str(n) for n in shape)
+            raise AdapterError(
+                f"{self.path}: `{name}` has the shape {list(tensor.shape)}, and [{wanted}] fits this base and its "
+                "labels."
+            )
+        return tensor if self.hollow else np.ascontiguousarray(tensor, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterFile:
+    """The header of an adapter's file."""
+
+    path: Path
+    metadata: AdapterMetadata
+    places: Mapping[str, Place]
+    size_bytes: int
+
+    def hollow(self) -> AdapterTensors:
+        """Shapes and types alone, int8 tensors as they are once their scales are applied; raises AdapterError."""
+        shells = {name: shell(np.dtype(DTYPES[x.kind]), x.shape) for name, x in self.places.items()}
+        scales = check_scales(self.path, shells)
+        scaled = {scale.removesuffix(".scale") for scale in scales}
+        wide = {name: shell(np.dtype(np.float32), shells[name].shape) for name in scaled}
+        rest = {name: x for name, x in shells.items() if name not in scales}
+        return AdapterTensors(self.path, {**rest, **wide}, hollow=True)
+
+    def tensors(self, data: bytes | mmap.mmap) -> AdapterTensors:
+        """The tensors in the file's bytes: views of them, which keep them; int8 ones multiplied with their scales."""
+        found = {
+            name: np.frombuffer(data, DTYPES[x.kind], int(np.prod(x.shape)), x.start).reshape(x.shape)
+            for name, x in self.places.items()
+        }
+        return AdapterTensors(self.path, expanded(self.path, found), hollow=False)
+
+
+def shell(dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of that type and shape without memory of its own: one number, seen everywhere."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def read_header(path: Path) -> AdapterFile:
+    """The header of the file at `path`; no tensor is read. Raises AdapterError if it is no adapter of this version."""
+    if not path.is_file():
+        raise AdapterError(f"{path}: no such file. Pass the path of one adapter's .safetensors.")
+    try:
+        with safe_open(str(path), framework="np"):  # checks that header and tensors fill the file
+            pass
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            header = json.loads(file.read(length))
+        size_bytes = path.stat().st_size
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AdapterError(f"{path}: is not a whole safetensors file of numbers ({error}). Copy it again.") from None
+    text = (header.pop("__metadata__", None) or {}).get(METADATA_KEY)
+    places = {}
+    for name, entry in header.items():
+        kind = entry["dtype"]
+        if kind not in DTYPES:
+            raise AdapterError(f"{path}: `{name}` is {kind}, and float32 or float16 is read. Export it again.")
+        places[name] = Place(kind, tuple(entry["shape"]), LENGTH_BYTES + length + entry["data_offsets"][0])
+    return AdapterFile(path, metadata_of(path, text), places, size_bytes)
+
+
+def metadata_of(path: Path, text: str | None) -> AdapterMetadata:
+    """What the header's text says of the adapter; raises AdapterError."""
+    if text is None:
+        raise AdapterError(
+            f"{path}: has no `{METADATA_KEY}` metadata, so it is no adapter of edgetune. Export it with edgetune."
+        )
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise AdapterError(f"{path}: its `{METADATA_KEY}` metadata is not JSON ({error}). Export it again.") from None
+    if not isinstance(data, dict):
+        raise AdapterError(f"{path}: its `{METADATA_KEY}` metadata is not an object. Export it again.")
+    return metadata_from(Fields(data, f"{path}: {METADATA_KEY}", AdapterError))
+
+
+def mapped(path: Path) -> mmap.mmap:
+    """The file's bytes, mapped read-only; raises AdapterError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise AdapterError(f"{path}: cannot be read ({error}). Copy it again.") from None
