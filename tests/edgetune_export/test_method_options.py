@@ -46,6 +46,16 @@ def test_decoder_gives_the_logits_of_plain_transformers(decoder_bundle):
             np.testing.assert_allclose(got, expected[: len(got)], rtol=0, atol=TOLERANCE, err_msg=str(name))
 
 
+def test_scores_of_continuations_are_those_of_plain_transformers(decoder_bundle):
+    base, adapters, model = decoder_bundle
+    for name, adapter in adapters.items():
+        (ids,), written = rows_of((6,)), rows_of((8, 1, 3), seed=2)
+        for text, score in zip(written, model.score(ids, written, adapter=name), strict=True):
+            logits = torch.as_tensor(plain_decoder_logits(base, adapter, ids, text))[-len(text) - 1 : -1]
+            expected = torch.log_softmax(logits.double(), -1)[range(len(text)), text]
+            np.testing.assert_allclose(score.token_logprobs, expected, rtol=0, atol=5 * TOLERANCE, err_msg=str(name))
+
+
 def test_steps_over_the_cache_of_a_mixed_batch_give_the_same(decoder_bundle):
     base, adapters, model = decoder_bundle
     names = list(adapters)

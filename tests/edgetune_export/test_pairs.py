@@ -74,6 +74,20 @@ def test_logits_of_a_completion_are_those_of_attention_written_out(bundle):
             np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE * max(1, np.abs(expected).max()))
 
 
+def test_scores_of_completions_are_those_of_attention_written_out(bundle):
+    base, virtual, model, _ = bundle
+    for name, tokens in virtual.items():
+        (ids,), texts = rows_of((9,)), rows_of((7, 1, 12), seed=1)
+        for text, score in zip(texts, model.score(ids, texts, adapter=name), strict=True):
+            logits = reference_logits(base, tokens, ids, [base.places.beginning.start, *text[:-1]])
+            expected = torch.log_softmax(logits.double(), -1)[range(len(text)), text]
+            np.testing.assert_allclose(score.token_logprobs, expected, rtol=0, atol=5 * TOLERANCE)
+    tokenized = list(base.target_tokenizer("w9 w8").input_ids)
+    ended = model.score("w9", "w9 w8", end=True).token_ids
+    assert [x for x in ended if x != EOS] == [x for x in tokenized if x != EOS] and ended[-1] == EOS
+    assert model.score("w9", "w9 w8").token_ids == ended[:-1]
+
+
 def test_untuned_text_is_that_of_transformers(bundle):
     base, _, model, _ = bundle
     base.model.set_attn_implementation("eager")

@@ -20,7 +20,7 @@ from .errors import (
     OptionError,
     TaskError,
 )
-from .results import AdapterInfo, Chunk, Classification, Generation, Regression, Span, Tagging, Timing
+from .results import AdapterInfo, Chunk, Classification, Generation, Regression, Score, Span, Tagging, Timing
 
 if TYPE_CHECKING:
     from .inputs import DEFAULT as DEFAULT
@@ -45,6 +45,7 @@ __all__ = [
     "Model",
     "OptionError",
     "Regression",
+    "Score",
     "Span",
     "Tagging",
     "TaskError",

@@ -9,25 +9,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-
 from .adapter import Adapter
-from .adapter_set import AdapterSet
-from .encoder import Encoder
-from .engine import Decoder, ExtendableDecoder
+from .engine import Decoder
 from .ensemble import Ensemble
 from .ensemble_decoder import EnsembleDecoder
-from .errors import AdapterError, InputError, OptionError, TaskError
+from .errors import AdapterError, InputError, OptionError
 from .generation import Request, generated_chunks, generation_from
 from .inputs import DEFAULT, AdapterChoice, ManyTexts, OneText, place, rows_from
-from .manifest import Manifest
 from .options import Options, checked_options
 from .pair_decoder import PairDecoder
-from .reading import AdapterChoices, EnsembleChoice, Reading
+from .reading import AdapterChoices, EnsembleChoice
 from .results import AdapterInfo, Chunk, Generation
+from .scoring import Scoring
 from .speculation import speculative_chunks
-from .steps import step_logits
-from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -35,22 +29,8 @@ if TYPE_CHECKING:
     from .options import GenerationOptions
 
 
-class Model(Reading):
+class Model(Scoring):
     """A base with its adapters, made by `load`. Threads may share it."""
-
-    def __init__(
-        self,
-        manifest: Manifest,
-        tokenizer: Tokenizer,
-        adapters: AdapterSet,
-        *,
-        encoder: Encoder | None = None,
-        decoder: ExtendableDecoder | None = None,
-        target_tokenizer: Tokenizer | None = None,
-    ):
-        super().__init__(manifest, tokenizer, adapters, encoder=encoder, decoder=decoder)
-        self.target_tokenizer = target_tokenizer or tokenizer
-        """Of what is generated: `tokenizer`, but for encoder–decoders that write in a vocabulary of their own."""
 
     @property
     def kind(self) -> str:
@@ -76,20 +56,6 @@ class Model(Reading):
     def default_adapter(self) -> str | None:
         """The adapter of calls that name none; None: the bare base."""
         return self._adapters.default
-
-    @property
-    def eos_token_ids(self) -> tuple[int, ...]:
-        """Tokens that end a generation."""
-        return self.manifest.tokenizer.eos_token_ids
-
-    @property
-    def decoder(self) -> ExtendableDecoder:
-        """The engine below `generate`; raises TaskError on an encoder."""
-        if self._decoder is None:
-            raise TaskError(
-                "this bundle holds an encoder, which does not generate. Use classify, or a decoder's bundle."
-            )
-        return self._decoder
 
     @overload
     def generate(
@@ -194,37 +160,6 @@ class Model(Reading):
     def _refuse_folded(self) -> None:
         if self.manifest.standalone:
             raise AdapterError("a standalone bundle has its adapter folded in and takes no other. Use a shared bundle.")
-
-    def logits(
-        self, token_ids: Sequence[int] | np.ndarray, *, adapter: AdapterChoice = DEFAULT, keep: int = 0
-    ) -> np.ndarray:
-        """Logits [keep, V] of the last `keep` positions of one text [T], all for 0; float32, decoders.
-
-        Those are [T, V], or [T + Q, V] of an adapter with Q virtual tokens behind the text.
-        """
-        decoder, chosen = self.decoder, self._adapters.one(adapter)
-        return decoder.logits(self._texts.whole_row(token_ids, chosen, "the text"), chosen, keep)
-
-    def step_logits(self, token_ids: Sequence[int] | np.ndarray, *, adapter: AdapterChoice = DEFAULT) -> np.ndarray:
-        """The same logits [T, V] as of `logits`, token by token over the cache: as they arise while generating."""
-        decoder, chosen = self.decoder, self._adapters.one(adapter)
-        return step_logits(decoder, self._texts.whole_row(token_ids, chosen, "the text"), chosen)
-
-    def completion_logits(
-        self,
-        token_ids: Sequence[int] | np.ndarray,
-        completion: Sequence[int] | np.ndarray,
-        *,
-        adapter: AdapterChoice = DEFAULT,
-    ) -> np.ndarray:
-        """Logits [U, V] of the tokens of a completion [U] of one text [T]; float32, generators of both kinds."""
-        decoder, chosen = self.decoder, self._adapters.one(adapter)
-        if isinstance(decoder, PairDecoder):
-            ids = self._texts.pair_row(token_ids, chosen, "the text")
-            return decoder.completion_logits(ids, np.asarray(completion), chosen)
-        whole = self._texts.whole_row([*token_ids, *completion], chosen, "the text")
-        ids, written = np.split(whole, [len(token_ids)])
-        return decoder.logits(ids, chosen, len(written) + 1, written)[:-1]
 
     def adapter_named(self, name: str | None) -> Adapter | None:
         """What the engines take for an adapter of this name; raises AdapterError if it is not here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -73,6 +74,37 @@ class Regression:
 
     value: float
     """In the units of the rows that the task was tuned on."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How probable one continuation is behind its text."""
+
+    text: str
+    """The continuation."""
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    """Of each token the natural logarithm of its probability, given the text and the tokens before it."""
+
+    @property
+    def logprob(self) -> float:
+        """Of the whole: the sum over its tokens."""
+        return math.fsum(self.token_logprobs)
+
+    @property
+    def logprob_per_token(self) -> float:
+        """The mean: longer continuations are not at a disadvantage."""
+        return self.logprob / len(self.token_ids)
+
+    @property
+    def logprob_per_byte(self) -> float:
+        """The sum by the text's length in UTF-8: comparable whatever the tokenizer cuts."""
+        return self.logprob / max(1, len(self.text.encode("utf-8")))
+
+    @property
+    def perplexity(self) -> float:
+        """Over its tokens: 1 is certainty."""
+        return math.exp(-self.logprob_per_token)
 
 
 @dataclass(frozen=True)

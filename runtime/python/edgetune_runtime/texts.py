@@ -101,6 +101,13 @@ class Texts:
             )
         return ids
 
+    def prompt_ids(self, row: Row, adapter: Adapter | None, where: str) -> np.ndarray:
+        """Token ids [T], at least one, of what is gone on with: a string with its special tokens, as far as the adapter
+        is not the text's beginning itself."""
+        whole = not (adapter and adapter.metadata.begins_text)
+        ids = row if isinstance(row, np.ndarray) else self._tokenizer.encode(row, add_special_tokens=whole)
+        return self._not_empty(checked_token_ids(ids, self._vocab_size, where), where)
+
     def request(
         self, row: Row, adapters: Sequence[Adapter | None], options: Options, index: int, where: str
     ) -> Request:
@@ -109,9 +116,7 @@ class Texts:
         `adapters` are one, or an ensemble's members: the longest must fit, and the task's options are the first's.
         """
         adapter = adapters[0]
-        whole = not (adapter and adapter.metadata.begins_text)
-        ids = row if isinstance(row, np.ndarray) else self._tokenizer.encode(row, add_special_tokens=whole)
-        ids = self._not_empty(checked_token_ids(ids, self._vocab_size, where), where)
+        ids = self.prompt_ids(row, adapter, where)
         if self._pair:
             return self._pair_request(ids, adapter, options, index, where)
         used = len(ids) + max(x.info.virtual_tokens if x else 0 for x in adapters)
