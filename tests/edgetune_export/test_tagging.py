@@ -159,6 +159,24 @@ def test_words_behind_the_cut_are_outside(encoder, tmp_path):
     assert min(answer.scores[:room]) > 0
 
 
+def test_windows_tag_every_word_as_the_window_does_that_shows_most_around_it(encoder, tmp_path):
+    adapter = tagger(encoder, "prefix", 4, OTHERS)
+    export_bundle(encoder, {"task": adapter}, tmp_path / "b")
+    model = edgetune_runtime.load(tmp_path / "b")
+    room, (ids,) = encoder.max_positions - 4, rows_of([encoder.max_positions * 2])
+    answer = model.tag(tuple(f"w{i}" for i in ids), windows=True, stride=30)
+    starts = [0, (len(ids) - room) // 2, len(ids) - room]
+    logits = model.tag_logits([ids[start : start + room] for start in starts])
+    for word, (tag, score) in enumerate(zip(answer.tags, answer.scores, strict=True)):
+        before = [np.inf if not start else word - start for start in starts]
+        behind = [np.inf if start + room == len(ids) else start + room - 1 - word for start in starts]
+        margins = [min(pair) for pair in zip(before, behind)]
+        best = int(np.argmax(margins))
+        shares = np.exp(logits[best][word - starts[best]].astype(np.float64))
+        assert tag == OTHERS[shares.argmax()] and score == pytest.approx(shares.max() / shares.sum(), abs=1e-4)
+    assert model.tag("w50 w60", windows=True) == model.tag("w50 w60")
+
+
 def test_a_base_alone_for_tags_is_verified_and_takes_them_later(encoder, tmp_path):
     exported = export_bundle(encoder, {}, tmp_path / "b", task="tag")
     assert len(exported.checks) == 4

@@ -224,6 +224,10 @@ def test_a_text_that_is_too_long_is_cut_and_the_template_is_not(caplog, tmp_path
     long, short = list(range(40, 90)), list(range(40, 50))  # 20 positions, 6 virtual tokens, 4 of the template
     assert model.classify(text_of(long)).scores == pytest.approx(model.classify(text_of(short)).scores, abs=1e-6)
     assert any(told.startswith("a text of 54 tokens was cut to 14") for told in caplog.messages)
+    places = [(0, 10), (8, 18), (16, 26), (24, 34), (32, 42), (40, 50)]
+    pieces = model.classify([text_of(long[a:b]) for a, b in places])
+    found = model.classify(text_of(long), windows="mean", stride=2)
+    assert found.scores == pytest.approx({x: np.mean([y.scores[x] for y in pieces]) for x in found.scores}, abs=1e-6)
 
 
 def test_what_a_template_does_not_take_is_refused(filling):

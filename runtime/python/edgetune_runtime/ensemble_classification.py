@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .adapter import Adapter
-from .encoder import Classifier, EncoderRow, classification_of, probabilities_of
+from .encoder import classification_of, probabilities_of
 from .errors import AdapterError
 from .results import Classification
 
@@ -41,14 +41,3 @@ def joint_classification(
         return classification_of(mean, labels, top_k)
     votes = np.bincount(each.argmax(1), minlength=len(labels)) / len(members)
     return classification_of(votes, labels, top_k, among_equals=mean)
-
-
-def joint_classifications(
-    encoder: Classifier, texts: Sequence[Sequence[EncoderRow]], combine: str, top_k: int | None = None
-) -> list[Classification]:
-    """One answer a text, from its rows: one of each member. All rows go through the encoder together."""
-    logits = iter(encoder.class_logits([row for text in texts for row in text]))
-    return [
-        joint_classification([next(logits) for _ in text], [row.adapter for row in text], combine, top_k)
-        for text in texts
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -11,7 +12,7 @@ from .adapter import Adapter
 from .adapter_set import AdapterSet
 from .encoder import Classifier, Encoder, EncoderRow, classification_from
 from .engine import ExtendableDecoder
-from .ensemble_classification import check_labels, joint_classifications
+from .ensemble_classification import check_labels, joint_classification
 from .errors import OptionError, TaskError
 from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, place, rows_from, words_from
 from .label_words import WordClassifier
@@ -21,6 +22,7 @@ from .results import Classification, Regression, Tagging
 from .tagging import tagging_from
 from .texts import Texts
 from .tokenizer import Tokenizer
+from .windows import Windows, checked_windows, joined_logits
 
 AdapterChoices = AdapterChoice | Sequence[AdapterChoice]
 EnsembleChoice = str | Sequence[str] | None
@@ -67,69 +69,84 @@ class Reading:
     @overload
     def classify(
         self, texts: OneText, *, adapter: AdapterChoices = ..., ensemble: EnsembleChoice = ...,
-        combine: str | None = ..., top_k: int | None = ...,
+        combine: str | None = ..., top_k: int | None = ..., threshold: float | None = ...,
+        windows: str | bool | None = ..., stride: int | None = ...,
     ) -> Classification: ...  # fmt: skip
     @overload
     def classify(
         self, texts: ManyTexts, *, adapter: AdapterChoices = ..., ensemble: EnsembleChoice = ...,
-        combine: str | None = ..., top_k: int | None = ...,
+        combine: str | None = ..., top_k: int | None = ..., threshold: float | None = ...,
+        windows: str | bool | None = ..., stride: int | None = ...,
     ) -> list[Classification]: ...  # fmt: skip
     def classify(
         self, texts: Any, *, adapter: AdapterChoices = DEFAULT, ensemble: EnsembleChoice = None,
-        combine: str | None = None, top_k: int | None = None,
+        combine: str | None = None, top_k: int | None = None, threshold: float | None = None,
+        windows: str | bool | None = None, stride: int | None = None,
     ) -> Any:  # fmt: skip
         """A Classification of one text, a list of them of a list of texts.
 
         A text is a string, a (text, pair) tuple or token ids. A text that is too long loses its last tokens, with one
-        warning per model. `top_k` cuts `scores`. An `ensemble` reads each text with all its members, in one batch;
-        `combine` is its own, else "average": of probabilities, or "vote": of the members, by majority. An adapter
-        with label words puts its template around strings and pairs, not around token ids. Raises TaskError,
-        AdapterError, InputError, OptionError.
+        warning per model; or it is read by overlapping `windows`: "mean" of their probabilities, or "max" of each
+        label's, and neighbours share `stride` tokens at least, a quarter of a window if it is left out. `top_k` cuts
+        `scores`. Below a `threshold` of the best score the label is None: out of scope. An `ensemble` reads each text
+        with all its members, in one batch; `combine` is its own, else "average": of probabilities, or "vote": of the
+        members, by majority. An adapter with label words puts its template around strings and pairs, not around token
+        ids. Raises TaskError, AdapterError, InputError, OptionError, ContextLengthError.
         """
         engine = self.classifier
         if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
             raise OptionError(f"top_k: is {top_k!r}. Pass a whole number of at least 1, or None.")
+        least, how = checked_threshold(threshold), checked_windows(windows, stride)
         rows, is_one = rows_from(texts, pairs=True)
-        read = self._texts.encoder_row
+        read = self._texts.encoder_rows
         if ensemble is not None:
             team = self._adapters.team(ensemble, adapter, combine)
             heads = self._adapters.with_heads(team.adapters, len(team.adapters))
             check_labels(heads)
-            inputs = [[read(r, h, place(i, is_one)) for h in heads] for i, r in enumerate(rows)]
-            results = joint_classifications(engine, inputs, team.combine, top_k)
+            inputs = [read(r, h, place(i, is_one), how) for i, r in enumerate(rows) for h in heads]
+            logits = window_logits(engine, inputs, how)
+            each = [logits[i : i + len(heads)] for i in range(0, len(logits), len(heads))]
+            results = [joint_classification(x, heads, team.combine, top_k) for x in each]
         elif combine is not None:
             raise OptionError("combine: is for an ensemble, and none is given. Pass ensemble as well.")
         else:
             heads = self._adapters.with_heads(adapter, len(rows))
-            logits = engine.class_logits([read(r, h, place(i, is_one)) for i, (r, h) in enumerate(zip(rows, heads))])
+            inputs = [read(r, h, place(i, is_one), how) for i, (r, h) in enumerate(zip(rows, heads))]
+            logits = window_logits(engine, inputs, how)
             results = [classification_from(x, head.info.labels, top_k) for x, head in zip(logits, heads)]
+        results = [replace(x, label=None) if x.score < least else x for x in results]
         return results[0] if is_one else results
 
     @overload
-    def tag(self, texts: str | tuple[str, ...], *, adapter: AdapterChoices = ...) -> Tagging: ...
+    def tag(
+        self, texts: str | tuple[str, ...], *, adapter: AdapterChoices = ..., windows: bool = ...,
+        stride: int | None = ...,
+    ) -> Tagging: ...  # fmt: skip
     @overload
     def tag(
-        self, texts: Sequence[str | tuple[str, ...] | list[str]], *, adapter: AdapterChoices = ...
-    ) -> list[Tagging]: ...
-    def tag(self, texts: Any, *, adapter: AdapterChoices = DEFAULT) -> Any:
+        self, texts: Sequence[str | tuple[str, ...] | list[str]], *, adapter: AdapterChoices = ...,
+        windows: bool = ..., stride: int | None = ...,
+    ) -> list[Tagging]: ...  # fmt: skip
+    def tag(
+        self, texts: Any, *, adapter: AdapterChoices = DEFAULT, windows: bool = False, stride: int | None = None
+    ) -> Any:
         """A Tagging of one text, a list of them of a list of texts.
 
         A text is a string, which is split into words as the task's rows were, or its words: a tuple of strings, in a
         list of texts a list of strings too. Words behind the cut of a text that is too long are outside of every
-        entity, with one warning per model. Raises TaskError, AdapterError, InputError.
+        entity, with one warning per model. With `windows` nothing is cut: a word's tag is that of the window in which
+        it stands furthest from the edge, and neighbouring windows share `stride` tokens at least, a quarter of a window
+        if it is left out. Raises TaskError, AdapterError, InputError, OptionError, ContextLengthError.
         """
         engine, (given, is_one) = self.encoder, words_from(texts)
+        how = checked_windows(windows, stride)
         heads = self._adapters.with_heads(adapter, len(given), "tag")
         tagged = [
-            self._texts.tagged_row(words.split(head.metadata.word_split), head, place(i, is_one))
+            self._texts.tagged_row(words.split(head.metadata.word_split), head, place(i, is_one), how)
             for i, (words, head) in enumerate(zip(given, heads))
         ]
-        logits = iter(engine.class_logits([x.row for x in tagged if x.row is not None]))
-        nothing = np.empty((0, 0), np.float32)
-        results = [
-            tagging_from(x, nothing if x.row is None else next(logits), head.info.labels)
-            for x, head in zip(tagged, heads)
-        ]
+        logits = iter(engine.class_logits([row for x in tagged for row in x.rows]))
+        results = [tagging_from(x, [next(logits) for _ in x.rows], head.info.labels) for x, head in zip(tagged, heads)]
         return results[0] if is_one else results
 
     @overload
@@ -170,3 +187,21 @@ class Reading:
         head = self._adapters.with_heads(adapter, 1, task)[0]
         read = self._texts.class_row
         return engine, [EncoderRow(read(ids, head, place(i)), head) for i, ids in enumerate(token_ids_rows)], head
+
+
+def window_logits(
+    engine: Classifier, texts: Sequence[Sequence[EncoderRow]], windows: Windows | None
+) -> list[np.ndarray]:
+    """Logits [C] of each text from those of its rows, its windows. All rows go through the engine together."""
+    logits = iter(engine.class_logits([row for text in texts for row in text]))
+    how = windows or Windows()
+    return [joined_logits([next(logits) for _ in text], how.combine) for text in texts]
+
+
+def checked_threshold(threshold: float | None) -> float:
+    """The least score of a label; raises OptionError for what is no probability."""
+    if threshold is None:
+        return 0.0
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+        raise OptionError(f"threshold: is {threshold!r}. Pass a probability from 0 to 1, or None.")
+    return float(threshold)

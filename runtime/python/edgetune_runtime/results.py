@@ -32,10 +32,11 @@ class AdapterInfo:
 class Classification:
     """The probabilities of one text's labels."""
 
-    label: str
-    """The most probable label; of equals, the first in the adapter's order."""
+    label: str | None
+    """The most probable label; of equals, the first in the adapter's order. None where a `threshold` was given and the
+    text is out of scope: no label is as probable as that."""
     score: float
-    """Its probability."""
+    """The probability of the most probable label."""
     scores: Mapping[str, float]
     """Label → probability, most probable first; cut to `top_k` entries where that was given."""
 

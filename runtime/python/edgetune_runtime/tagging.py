@@ -19,18 +19,18 @@ class TaggedRow:
 
     words: Words
     """As the caller gave them."""
-    first: list[int | None]
-    """The token that stands for each word; None for one that the model does not see."""
-    row: EncoderRow | None
-    """None where the text has no words."""
+    first: list[tuple[int, int] | None]
+    """The row, and in it the token, that stands for each word; None for a word that the model does not see."""
+    rows: list[EncoderRow]
+    """One, or one a window of a long text; none where the text has no words."""
 
 
-def tagging_from(tagged: TaggedRow, logits: np.ndarray, labels: tuple[str, ...]) -> Tagging:
-    """From logits [T, C]. A word that the model does not see is outside of every entity, with the score 0."""
+def tagging_from(tagged: TaggedRow, logits: Sequence[np.ndarray], labels: tuple[str, ...]) -> Tagging:
+    """From logits [T, C] of each of its rows. A word that the model does not see is outside of every entity, with 0."""
     unseen = OUTSIDE if OUTSIDE in labels else labels[0]
     tags, scores = [], []
-    for token in tagged.first:
-        shares = None if token is None else probabilities_of(logits[token])
+    for place in tagged.first:
+        shares = None if place is None else probabilities_of(logits[place[0]][place[1]])
         best = -1 if shares is None else int(shares.argmax())
         tags.append(unseen if shares is None else labels[best])
         scores.append(0.0 if shares is None else float(shares[best]))

@@ -19,6 +19,7 @@ from .options import Options, resolved
 from .tagging import TaggedRow
 from .template import filled_ids
 from .tokenizer import Tokenizer
+from .windows import Windows, filled_windows, text_windows, windows_of
 from .words import Words, first_tokens
 
 log = logging.getLogger("edgetune_runtime")
@@ -57,16 +58,55 @@ class Texts:
             self._warn_of_cut(length, room, adapter)
         return EncoderRow(whole, adapter)
 
-    def tagged_row(self, words: Words, adapter: Adapter, where: str) -> TaggedRow:
-        """The words with a space between two, cut as `encoder_row` cuts, and the token that stands for each."""
+    def encoder_rows(self, row: Row, adapter: Adapter, where: str, windows: Windows | None) -> list[EncoderRow]:
+        """The row as `encoder_row` cuts it, or as its windows, between which nothing is lost.
+
+        Raises InputError for token ids that are more than one window: which of them are special is not known.
+        """
+        if windows is None:
+            return [self.encoder_row(row, adapter, where)]
+        room, template, stride = self._room(adapter), adapter.metadata.template, windows.stride
+        if isinstance(row, np.ndarray):
+            if room is not None and len(row) > room:
+                raise InputError(f"{where}: windows are for strings, and these are token ids. Pass each window's.")
+            return [self.encoder_row(row, adapter, where)]
+        if template is not None:
+            self._check_pair(row, adapter, where)
+            found = filled_windows(self._tokenizer, template, row, self._mask, room, stride, where)
+        else:
+            found = text_windows(self._tokenizer, row, room, stride, where)
+        return [EncoderRow(self.class_row(ids, adapter, where), adapter) for ids in found]
+
+    def tagged_row(self, words: Words, adapter: Adapter, where: str, windows: Windows | None = None) -> TaggedRow:
+        """The words with a space between two, cut as `encoder_row` cuts or by windows, and where each has its token."""
         if not words.places:
-            return TaggedRow(words, [], None)
+            return TaggedRow(words, [], [])
         room, spaced = self._room(adapter), words.spaced
+        if windows is not None:
+            return self._windowed_row(words, adapter, where, windows)
         ids, spans, length = self._tokenizer.encode_with_spans(spaced.text, room)
         whole = self.whole_row(ids, adapter, where)
         if room is not None and length > room:
             self._warn_of_cut(length, room, adapter)
-        return TaggedRow(words, first_tokens(spaced, spans), EncoderRow(whole, adapter))
+        first = [None if token is None else (0, token) for token in first_tokens(spaced, spans)]
+        return TaggedRow(words, first, [EncoderRow(whole, adapter)])
+
+    def _windowed_row(self, words: Words, adapter: Adapter, where: str, windows: Windows) -> TaggedRow:
+        """Each word's token is that of the window in which it stands furthest from an edge."""
+        ids, spans, _ = self._tokenizer.encode_with_spans(words.spaced.text, None)
+        seen = [i for i, (start, end) in enumerate(spans) if end > start]
+        first, end = (seen[0], seen[-1] + 1) if seen else (0, 0)
+        found = windows_of(ids, first, end, self._room(adapter), windows.stride, where)
+        rows = [EncoderRow(self.whole_row(window.token_ids, adapter, where), adapter) for window in found]
+        places: list[tuple[int, int] | None] = []
+        for token in first_tokens(words.spaced, spans):
+            if token is None:
+                places.append(None)
+                continue
+            inside = [i for i, window in enumerate(found) if window.first <= token < window.end]
+            best = max(inside, key=lambda i, token=token: found[i].margin(token, first, end))
+            places.append((best, token - found[best].shift))
+        return TaggedRow(words, places, rows)
 
     def class_row(self, token_ids: Sequence[int] | np.ndarray, adapter: Adapter, where: str) -> np.ndarray:
         """As `whole_row`; raises InputError where a head that reads the mask token finds none, or several."""

@@ -49,6 +49,12 @@ class Tokenizer:
         spans = [(0, 0) if special else span for span, special in zip(found.offsets, found.special_tokens_mask)]
         return found.ids, spans, length
 
+    def encode_parts(self, text: Text) -> tuple[list[int], list[tuple[int, int]]]:
+        """As `encode`, with the first token of the text, and of its pair, and the one behind their last."""
+        found = self._inner.encode(*parts_of(text))
+        places = [[i for i, x in enumerate(found.sequence_ids) if x == part] for part in (0, 1)]
+        return found.ids, [(x[0], x[-1] + 1) for x in places if x]
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """The characters that each token of `text` covers, without special tokens."""
         return list(self._inner.encode(readable(text), add_special_tokens=False).offsets)
