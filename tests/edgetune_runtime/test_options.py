@@ -1,16 +1,18 @@
 """Options are the call's own, else the task's, else the built-in ones, and always in range."""
 
+from dataclasses import fields
+
 import pytest
 from edgetune_runtime.adapter_metadata import GenerationDefaults
 from edgetune_runtime.errors import ContextLengthError, InputError, OptionError
-from edgetune_runtime.options import DEFAULT_MAX_NEW_TOKENS, Options, checked_options, resolved
+from edgetune_runtime.options import DEFAULT_MAX_NEW_TOKENS, GenerationOptions, Options, options_from, resolved
 
 TASK = GenerationDefaults(max_new_tokens=12, stop=("\n",), temperature=0.5, top_k=5, top_p=0.9)
 NOTHING = GenerationDefaults()
 
 
 def resolve(task=NOTHING, row=0, used=10, max_positions=1000, **options):
-    return resolved(checked_options(Options(**options)), task, row, used, max_positions)
+    return resolved(options_from(options), task, row, used, max_positions)
 
 
 def test_without_options_the_built_in_ones_count():
@@ -72,8 +74,28 @@ def test_a_text_that_leaves_no_room_is_refused():
         ({"seed": -1}, OptionError),
         ({"stop": [""]}, OptionError),
         ({"stop": [1]}, OptionError),
+        ({"min_p": 1.5}, OptionError),
+        ({"min_p": "a"}, InputError),
+        ({"repetition_penalty": 0}, OptionError),
+        ({"presence_penalty": float("inf")}, OptionError),
+        ({"frequency_penalty": "much"}, InputError),
+        ({"logit_bias": [1, 2]}, InputError),
+        ({"logit_bias": {1.5: 2}}, InputError),
+        ({"logit_bias": {1: "up"}}, InputError),
+        ({"logit_bias": {1: float("nan")}}, OptionError),
     ],
 )
 def test_options_out_of_range_are_named(options, error):
     with pytest.raises(error, match=next(iter(options))):
         resolve(**options)
+
+
+def test_an_option_that_there_is_not_is_named_with_the_nearest_one():
+    with pytest.raises(TypeError, match=r"'topk'.*'top_k'"):
+        options_from({"topk": 4})
+    with pytest.raises(InputError, match=r"'colour'.*max_new_tokens"):
+        options_from({"colour": "red"})
+
+
+def test_type_checkers_know_the_options_that_there_are():
+    assert list(GenerationOptions.__annotations__) == [f.name for f in fields(Options)]

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from edgetune_runtime.randomness import uniform_numbers
 from edgetune_runtime.sampler import FIRST_LOOK, drawn, make_sampler, most_probable, ranked
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 def logits_of(*probabilities):
     return np.log(np.array(probabilities, np.float32))
 
 
-def plainly_drawn(logits, u, temperature, top_k=None, top_p=None):
+def plainly_drawn(logits, u, temperature, top_k=None, top_p=None, min_p=None):
     """The rules of `sampler.py` in plain Python, without any short cut."""
     order = sorted(range(len(logits)), key=lambda i: (-logits[i], i))[: top_k or len(logits)]
     weights = np.exp((logits[order].astype(np.float64) - np.float64(logits.max())) / temperature)
@@ -20,6 +22,8 @@ def plainly_drawn(logits, u, temperature, top_k=None, top_p=None):
         kept.append(running)
         if top_p is not None and running >= top_p * total:
             break
+    if min_p is not None:
+        kept = [running for running, weight in zip(kept, weights) if weight >= min_p]
     target = u * kept[-1]
     return next(i for i, running in zip(order, kept) if running > target)
 
@@ -51,12 +55,18 @@ def test_of_equal_tokens_at_the_edge_of_top_k_the_lower_ids_stay():
     assert {drawn(logits, u, 1.0, top_k=2) for u in np.linspace(0, 0.999, 50)} == {1, 2}
 
 
+ALL_OPTIONS = (
+    {}, {"top_k": 3}, {"top_p": 0.9}, {"top_p": 0.3, "top_k": 300}, {"top_p": 1.0}, {"min_p": 0.2}, {"min_p": 1e-9},
+    {"min_p": 0.05, "top_p": 0.6}, {"min_p": 0.5, "top_k": 20}, {"min_p": 1e-3, "top_p": 0.999}, {"min_p": 1.0},
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("size", [5, FIRST_LOOK, FIRST_LOOK + 1, 5000])
 @pytest.mark.parametrize("spread", [0.01, 1.0, 8.0])
 def test_short_cuts_draw_what_the_plain_rules_draw(size, spread):
     rng = np.random.default_rng(size)
     uniform = uniform_numbers(size)
-    for options in ({}, {"top_k": 3}, {"top_p": 0.9}, {"top_p": 0.3, "top_k": 300}, {"top_p": 1.0}):
+    for options in ALL_OPTIONS:
         for temperature in (0.3, 1.0, 2.5):
             logits = (rng.normal(size=size) * spread).astype(np.float32).round(2)  # rounded: with many equals
             u = uniform()
@@ -72,6 +82,41 @@ def test_tokens_come_as_often_as_their_probabilities_say(options):
     sample, logits, count = make_sampler(1.0, seed=3, **options), logits_of(*probabilities), 20_000
     seen = np.bincount([sample(logits) for _ in range(count)], minlength=5) / count
     np.testing.assert_allclose(seen, expected, atol=4 * np.sqrt(0.25 / count))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    size=st.integers(1, 9000),
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(1, 400),
+    decimals=st.integers(0, 4),
+    banned=st.sampled_from([0.0, 0.5, 0.999]),
+)
+def test_the_largest_are_those_of_a_whole_sort(size, seed, count, decimals, banned):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=size).astype(np.float32).round(decimals)
+    logits[rng.random(size) < banned] = -np.inf
+    assert ranked(logits, count).tolist() == sorted(range(size), key=lambda i: (-logits[i], i))[:count]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    size=st.integers(1, 6000),
+    seed=st.integers(0, 2**32 - 1),
+    u=st.floats(0, 1, exclude_max=True),
+    temperature=st.sampled_from([0.1, 0.7, 1.0, 3.0]),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "top_k": st.integers(1, 600),
+            "top_p": st.floats(0.001, 1),
+            "min_p": st.sampled_from([1e-6, 0.01, 0.1, 0.5, 1.0]),
+        },
+    ),
+)
+def test_any_options_draw_what_the_plain_rules_draw(size, seed, u, temperature, options):
+    logits = (np.random.default_rng(seed).normal(size=size) * 4).astype(np.float32).round(2)
+    assert drawn(logits, u, temperature, **options) == plainly_drawn(logits, u, temperature, **options)
 
 
 def test_masked_tokens_are_never_drawn():

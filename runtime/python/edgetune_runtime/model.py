@@ -14,10 +14,11 @@ from .engine import Decoder
 from .ensemble import Ensemble
 from .ensemble_decoder import EnsembleDecoder
 from .errors import AdapterError, InputError, OptionError
-from .generation import Request, generated_chunks, generation_from
+from .generation import generated_chunks, generation_from
 from .inputs import DEFAULT, AdapterChoice, ManyTexts, OneText, place, rows_from
-from .options import Options, checked_options
+from .options import Options, options_from
 from .pair_decoder import PairDecoder
+from .progress import Request
 from .reading import AdapterChoices, EnsembleChoice
 from .results import AdapterInfo, Chunk, Generation
 from .scoring import Scoring
@@ -73,15 +74,7 @@ class Model(Scoring):
         *,
         adapter: AdapterChoices = DEFAULT,
         ensemble: EnsembleChoice = None,
-        max_new_tokens: int | None = None,
-        min_new_tokens: int = 0,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        stop: Sequence[str] | str | None = None,
-        prompt_lookup_num_tokens: int | None = None,
-        max_matching_ngram_size: int | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> Any:
         """A Generation for one text, a list of them for a list of texts.
 
@@ -94,11 +87,7 @@ class Model(Scoring):
         InputError, OptionError.
         """
         started = time.perf_counter()
-        options = Options(
-            max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, stop,
-            prompt_lookup_num_tokens, max_matching_ngram_size,
-        )  # fmt: skip
-        decoder, requests, is_one = self._requests(texts, adapter, options, ensemble)
+        decoder, requests, is_one = self._requests(texts, adapter, options_from(options), ensemble)
         chunks: list[list[Chunk]] = [[] for _ in requests]
         for row, chunk in self._chunks(decoder, requests, started):
             chunks[row].append(chunk)
@@ -111,23 +100,11 @@ class Model(Scoring):
         *,
         adapter: AdapterChoice = DEFAULT,
         ensemble: EnsembleChoice = None,
-        max_new_tokens: int | None = None,
-        min_new_tokens: int = 0,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        stop: Sequence[str] | str | None = None,
-        prompt_lookup_num_tokens: int | None = None,
-        max_matching_ngram_size: int | None = None,
+        **options: Unpack[GenerationOptions],
     ) -> Iterator[Chunk]:
         """The chunks of one text as they come; options and errors as in `generate`, the errors at once."""
         started = time.perf_counter()
-        options = Options(
-            max_new_tokens, min_new_tokens, temperature, top_k, top_p, seed, stop,
-            prompt_lookup_num_tokens, max_matching_ngram_size,
-        )  # fmt: skip
-        decoder, requests, is_one = self._requests(text, adapter, options, ensemble)
+        decoder, requests, is_one = self._requests(text, adapter, options_from(options), ensemble)
         if not is_one:
             raise InputError("stream takes one text, and this is a list. Use generate, or one stream per text.")
         return (chunk for _, chunk in self._chunks(decoder, requests, started))
@@ -169,7 +146,6 @@ class Model(Scoring):
         self, texts: Any, adapter: Any, options: Options, ensemble: EnsembleChoice
     ) -> tuple[Decoder | PairDecoder, list[Request], bool]:
         decoder = self.decoder  # an encoder is refused before its texts are looked at
-        options = checked_options(options)
         rows, is_one = rows_from(texts, pairs=False)
         if ensemble is not None:
             team = self._adapters.team(ensemble, adapter)

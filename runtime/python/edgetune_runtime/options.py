@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from numbers import Integral, Real
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from typing import Any, TypedDict
 
 from .adapter_metadata import GenerationDefaults
 from .errors import ContextLengthError, InputError, OptionError
+from .option_checks import check_ranges
 
 DEFAULT_MAX_NEW_TOKENS = 256
 DEFAULT_LOOKUP_TOKENS = 10
@@ -19,68 +19,94 @@ DEFAULT_NGRAM_SIZE = 3
 """Tokens at the end of the text, at most, that are looked up in what stands before."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a caller asked for; None: the task's default, else the built-in one."""
-
-    max_new_tokens: int | None = None
-    min_new_tokens: int = 0
-    """End tokens are not chosen before there are this many new ones."""
-    temperature: float | None = None
-    """Built-in: 0, the most probable token."""
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    """None: a fresh one. Row r of a batch uses seed + r."""
-    stop: Sequence[str] | str | None = None
-    prompt_lookup_num_tokens: int | None = None
-    """Tokens that are drafted from the text itself at most, for one run to check; True: 10, None: none."""
-    max_matching_ngram_size: int | None = None
-    """The most tokens that are looked up for a draft; None: 3."""
-
-
 class GenerationOptions(TypedDict, total=False):
-    """The fields of `Options` as keyword arguments, for type checkers."""
+    """What `generate` and `stream` take by name. The fields of `Options` say what each means."""
 
     max_new_tokens: int | None
     min_new_tokens: int
     temperature: float | None
     top_k: int | None
     top_p: float | None
+    min_p: float | None
+    repetition_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    logit_bias: Mapping[int, float] | None
     seed: int | None
     stop: Sequence[str] | str | None
     prompt_lookup_num_tokens: int | None
     max_matching_ngram_size: int | None
 
 
-@dataclass(frozen=True)
-class Resolved:
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a caller asked for; None: the task's default, else the built-in one."""
+
+    max_new_tokens: int | None = None
+    """Built-in: 256, or as many as fit."""
+    min_new_tokens: int = 0
+    """End tokens are not chosen before there are this many new ones."""
+    temperature: float | None = None
+    """Built-in: 0, the most probable token."""
+    top_k: int | None = None
+    """Tokens are drawn from the k most probable."""
+    top_p: float | None = None
+    """Tokens are drawn from the fewest most probable ones whose probabilities sum to this much."""
+    min_p: float | None = None
+    """Tokens are drawn from those at least this much as probable as the most probable one."""
+    repetition_penalty: float | None = None
+    """Logits of tokens of the text so far, prompt included, are divided by this where positive, else multiplied."""
+    presence_penalty: float | None = None
+    """Taken off the logit of each token that is among the new ones."""
+    frequency_penalty: float | None = None
+    """Taken off the logit of a token as many times as it is among the new ones."""
+    logit_bias: Mapping[int, float] | None = None
+    """Token id → what is added to its logit; −inf bans it."""
+    seed: int | None = None
+    """None: a fresh one. Row r of a batch uses seed + r."""
+    stop: Sequence[str] | str | None = None
+    """The text ends before the first of these strings."""
+    prompt_lookup_num_tokens: int | None = None
+    """Tokens that are drafted from the text itself at most, for one run to check; True: 10, None: none."""
+    max_matching_ngram_size: int | None = None
+    """The most tokens that are looked up for a draft; None: 3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved(Options):
     """Options of one row, complete and in range."""
 
-    max_new_tokens: int
-    min_new_tokens: int
-    temperature: float
-    top_k: int | None
-    top_p: float | None
-    seed: int
-    stop: tuple[str, ...]
+    max_new_tokens: int = DEFAULT_MAX_NEW_TOKENS
+    temperature: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
     prompt_lookup_num_tokens: int = 0
     """0: nothing is drafted."""
     max_matching_ngram_size: int = DEFAULT_NGRAM_SIZE
 
 
+def options_from(given: Mapping[str, Any]) -> Options:
+    """Options by name, in range, stop strings as a tuple.
+
+    Raises InputError, a TypeError, for an option that there is not and for a value of another kind, OptionError for one
+    out of its range; each names the option.
+    """
+    known = [f.name for f in fields(Options)]
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise InputError(
+                f"no option {name!r}. " + (f"Is it {near[0]!r}?" if near else f"There are {', '.join(known)}.")
+            )
+    return checked_options(Options(**given))
+
+
 def checked_options(options: Options) -> Options:
     """`options` with stop strings as a tuple; raises OptionError, naming the option that is out of its range."""
-    _check_whole("max_new_tokens", options.max_new_tokens, 1)
-    _check_whole("min_new_tokens", options.min_new_tokens, 0)
-    _check_whole("top_k", options.top_k, 1)
-    _check_whole("seed", options.seed, 0)
     lookup = options.prompt_lookup_num_tokens
     lookup = DEFAULT_LOOKUP_TOKENS if lookup is True else None if lookup is False else lookup
-    _check_whole("prompt_lookup_num_tokens", lookup, 0)
-    _check_whole("max_matching_ngram_size", options.max_matching_ngram_size, 1)
-    _check_number("temperature", options.temperature, "0 or more", lambda x: x >= 0)
-    _check_number("top_p", options.top_p, "above 0 and at most 1", lambda x: 0 < x <= 1)
+    options = replace(options, prompt_lookup_num_tokens=lookup)
+    check_ranges(options)
     stop = (options.stop,) if isinstance(options.stop, str) else options.stop
     if stop is not None and not all(isinstance(s, str) and s for s in stop):
         raise OptionError("stop: holds something else than non-empty strings. Pass a string or a list of strings.")
@@ -88,7 +114,6 @@ def checked_options(options: Options) -> Options:
         options,
         seed=fresh_seed() if options.seed is None else options.seed,
         stop=None if stop is None else tuple(stop),
-        prompt_lookup_num_tokens=lookup,
     )
 
 
@@ -118,17 +143,18 @@ def resolved(
         raise OptionError(
             f"min_new_tokens: {options.min_new_tokens} is more than the {wanted} new tokens that are allowed."
         )
-    return Resolved(
-        max_new_tokens=wanted,
-        min_new_tokens=options.min_new_tokens,
-        temperature=_first(options.temperature, task.temperature, 0.0),
-        top_k=_first(options.top_k, task.top_k, None) or None,
-        top_p=_first(options.top_p, task.top_p, None),
-        seed=((options.seed or 0) + row) & 0xFFFFFFFF,
-        stop=tuple(s for s in _first(options.stop, task.stop, ()) if s),
-        prompt_lookup_num_tokens=options.prompt_lookup_num_tokens or 0,
-        max_matching_ngram_size=options.max_matching_ngram_size or DEFAULT_NGRAM_SIZE,
-    )
+    own = {f.name: getattr(options, f.name) for f in fields(Options)}
+    filled_in = {
+        "max_new_tokens": wanted,
+        "temperature": _first(options.temperature, task.temperature, 0.0),
+        "top_k": _first(options.top_k, task.top_k, None) or None,
+        "top_p": _first(options.top_p, task.top_p, None),
+        "seed": ((options.seed or 0) + row) & 0xFFFFFFFF,
+        "stop": tuple(s for s in _first(options.stop, task.stop, ()) if s),
+        "prompt_lookup_num_tokens": options.prompt_lookup_num_tokens or 0,
+        "max_matching_ngram_size": options.max_matching_ngram_size or DEFAULT_NGRAM_SIZE,
+    }
+    return Resolved(**{**own, **filled_in})
 
 
 def fresh_seed() -> int:
@@ -139,21 +165,3 @@ def fresh_seed() -> int:
 def _first(*values):
     """The first value that is not None; the last where all are."""
     return next((value for value in values if value is not None), values[-1])
-
-
-def _check_whole(name: str, value: object, least: int) -> None:
-    if value is None:
-        return
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise InputError(f"{name}: is {value!r}. Pass a whole number.")
-    if value < least:
-        raise OptionError(f"{name}: is {value}. Pass a whole number of at least {least}.")
-
-
-def _check_number(name: str, value: object, expected: str, fits) -> None:
-    if value is None:
-        return
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise InputError(f"{name}: is {value!r}. Pass a number.")
-    if not math.isfinite(value) or not fits(value):
-        raise OptionError(f"{name}: is {value}. Pass a number that is {expected}.")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .engine import ExtendableDecoder
-from .generation import Progress, Request
+from .progress import Progress, Request
 from .results import Chunk
 from .tokenizer import Tokenizer
 
@@ -104,7 +104,7 @@ def _row_chunks(
     options = request.options
     logits, state = decoder.prefill([request.token_ids], [request.adapter], options.max_new_tokens)
     length = len(request.token_ids) + (request.adapter.suffix_tokens if request.adapter else 0)
-    progress = Progress(options, tokenizer, end_ids, started, request.forced)
+    progress = Progress(request, tokenizer, end_ids, started)
     lookup = Lookup(request.token_ids.tolist(), options.max_matching_ngram_size)
     pace, draft, left = Pace(options.prompt_lookup_num_tokens), [], options.max_new_tokens
     while True:

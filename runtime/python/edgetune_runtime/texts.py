@@ -12,10 +12,10 @@ from .adapter import Adapter
 from .adapter_metadata import GenerationDefaults
 from .encoder import EncoderRow
 from .errors import ContextLengthError, InputError
-from .generation import Request
 from .inputs import Row, checked_token_ids
 from .manifest import Manifest
 from .options import Options, resolved
+from .progress import Request
 from .tagging import TaggedRow
 from .template import filled_ids
 from .tokenizer import Tokenizer

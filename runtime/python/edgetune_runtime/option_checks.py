@@ -1,0 +1,72 @@
+"""What each option of a generation may hold: kinds, ranges, and which exclude one another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+from .errors import InputError, OptionError
+
+WHOLE = {
+    "max_new_tokens": 1,
+    "min_new_tokens": 0,
+    "top_k": 1,
+    "seed": 0,
+    "prompt_lookup_num_tokens": 0,
+    "max_matching_ngram_size": 1,
+}
+"""Whole numbers, each with the least that it may be."""
+
+NUMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "temperature": ("0 or more", lambda x: x >= 0),
+    "top_p": ("above 0 and at most 1", lambda x: 0 < x <= 1),
+    "min_p": ("0 to 1", lambda x: 0 <= x <= 1),
+    "repetition_penalty": ("above 0", lambda x: x > 0),
+    "presence_penalty": ("finite", lambda x: True),
+    "frequency_penalty": ("finite", lambda x: True),
+}
+"""Numbers, each with the range that it lies in."""
+
+
+def check_ranges(options: Any) -> None:
+    """Raises InputError for a value of another kind, OptionError for one out of its range, each naming the option."""
+    for name, least in WHOLE.items():
+        check_whole(name, getattr(options, name), least)
+    for name, (expected, fits) in NUMBERS.items():
+        check_number(name, getattr(options, name), expected, fits)
+    if options.logit_bias is not None:
+        check_bias(options.logit_bias)
+
+
+def check_bias(bias: object) -> None:
+    """It is token ids with a number each; −inf bans a token."""
+    if not isinstance(bias, Mapping):
+        raise InputError(f"logit_bias: is {bias!r}. Pass a dict of token ids and numbers.")
+    for token, value in bias.items():
+        check_whole("logit_bias", token, 0)
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise InputError(f"logit_bias: holds {value!r} for token {token}. Pass a number.")
+        if math.isnan(value) or value == math.inf:
+            raise OptionError(f"logit_bias: holds {value} for token {token}. Pass a finite number, or -inf to ban it.")
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """`value` is None or a whole number of at least `least`."""
+    if value is None:
+        return
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise InputError(f"{name}: is {value!r}. Pass a whole number.")
+    if value < least:
+        raise OptionError(f"{name}: is {value}. Pass a whole number of at least {least}.")
+
+
+def check_number(name: str, value: object, expected: str, fits: Callable[[Any], bool]) -> None:
+    """`value` is None or a finite number that `fits`."""
+    if value is None:
+        return
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise InputError(f"{name}: is {value!r}. Pass a number.")
+    if not math.isfinite(value) or not fits(value):
+        raise OptionError(f"{name}: is {value}. Pass a number that is {expected}.")

@@ -1,0 +1,90 @@
+"""One row of a generation on its way: logits go in, pieces of text come out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .adapter import Adapter
+from .detokenizer import Detokenizer
+from .encoder_decoder import FREE, Forced
+from .options import Resolved
+from .processors import processors_for
+from .results import Chunk, FinishReason, Timing
+from .sampler import make_sampler
+from .stopping import StopStrings
+from .tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One text to go on with."""
+
+    token_ids: np.ndarray
+    """[T] int64, T ≥ 1."""
+    adapter: Adapter | None
+    options: Resolved
+    forced: Forced = FREE
+
+
+class Progress:
+    """One row on its way: takes logits, gives chunks."""
+
+    def __init__(self, request: Request, tokenizer: Tokenizer, end_ids: Sequence[int], started: float):
+        options = request.options
+        self._options, self._forced, self._end_ids, self._started = options, request.forced, list(end_ids), started
+        self._processors = processors_for(options, request.token_ids, end_ids, request.forced.never)
+        self._sample = make_sampler(options.temperature, options.top_k, options.top_p, options.min_p, options.seed)
+        self._detokenizer, self._stops = Detokenizer(tokenizer.decode), StopStrings(options.stop)
+        self._first_at = 0.0
+        self._new_ids: list[int] = []
+        self._sent = 0
+        """How many of the new tokens have gone out."""
+        self.last_token = 0
+        """To be fed next."""
+
+    def take(self, logits: np.ndarray) -> Chunk | None:
+        """The chunk that one more token from logits [V] makes; None where its text is not certain yet.
+
+        A chunk with a finish reason is the last. `logits` may be written to.
+        """
+        for process in self._processors:
+            process(logits, self._new_ids)
+        given = self._given()
+        token = self.last_token = self._sample(logits) if given is None else given
+        if not self._first_at:
+            self._first_at = time.perf_counter()
+        if token in self._end_ids:
+            return self._finished("eos" if given is None else "length", "")
+        self._new_ids.append(token)
+        text, stopped = self._stops.push(self._detokenizer.push(token))
+        if stopped:
+            return self._finished("stop", text)
+        if len(self._new_ids) == self._options.max_new_tokens:
+            return self._finished("length", text)
+        return self._chunk(text) if text else None
+
+    def _given(self) -> int | None:
+        """The token that this place of the text must hold."""
+        count = len(self._new_ids)
+        if count == self._options.max_new_tokens - 1 and self._forced.last is not None:
+            return self._forced.last
+        return self._forced.first if count == 0 else None
+
+    def _finished(self, reason: FinishReason, text: str) -> Chunk:
+        now = time.perf_counter()
+        if reason != "stop":
+            rest, stopped = self._stops.push(self._detokenizer.end())
+            text += rest if stopped else rest + self._stops.end()
+            reason = "stop" if stopped else reason
+        later_tokens = len(self._new_ids) - (0 if reason == "eos" else 1)
+        seconds = now - self._first_at
+        rate = later_tokens / seconds if later_tokens > 0 and seconds > 0 else 0.0
+        return self._chunk(text, reason, Timing((self._first_at - self._started) * 1000, rate))
+
+    def _chunk(self, text: str, reason: FinishReason | None = None, timing: Timing | None = None) -> Chunk:
+        token_ids, self._sent = tuple(self._new_ids[self._sent :]), len(self._new_ids)
+        return Chunk(text, token_ids, reason, timing)
