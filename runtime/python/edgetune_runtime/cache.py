@@ -69,6 +69,20 @@ class KeyValueCache:
             raise ValueError(f"a row of {int((self.lengths - self.virtual).min())} tokens cannot be cut to {length}")
         self.lengths[:] = kept
 
+    def take(self, rows: Sequence[int]) -> None:
+        """Row i becomes what row `rows[i]` was; there are as many rows as that. What is in use is copied."""
+        used, count = int(self.lengths.max(initial=0)), len(rows)
+        moved = [i for i, row in enumerate(rows) if i != row]
+        source = [rows[i] for i in moved]
+        for i, old in enumerate(self._buffers):
+            if count > len(old):
+                self._buffers[i] = np.zeros((count, *old.shape[1:]), old.dtype)
+                self._buffers[i][:, :, :used] = old[list(rows), :, :used]
+            elif moved:
+                old[moved, :, :used] = old[source, :, :used]
+        self.rows = count
+        self.lengths, self.virtual = self.lengths[list(rows)], self.virtual[list(rows)]
+
     def grow(self, capacity: int) -> None:
         """S becomes `capacity`; what is in use is copied once."""
         used = int(self.lengths.max(initial=0))

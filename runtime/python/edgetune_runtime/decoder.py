@@ -63,6 +63,23 @@ class SharedState:
             array[row] = array[self.cache.rows - 1]
         self.cache.drop(row)
 
+    def take(self, rows: Sequence[int], names: tuple[list[str], list[str]]) -> None:
+        """Row i becomes what row `rows[i]` was; there are as many rows as that."""
+        before, count = self.cache.rows, len(rows)
+        self.cache.take(rows)
+        for name, array in self.of_rows.items():
+            if count == before:
+                array[:] = array[list(rows)]
+            else:
+                self.of_rows[name] = array[list(rows)]
+        if count > before:
+            self.input_ids = np.zeros((count, 1), np.int64)
+            self.logits = np.empty((count, *self.logits.shape[1:]), self.logits.dtype)
+            self.mask = np.ones(count * self.cache.capacity, np.int64)
+            self._mask_address = self.mask.ctypes.data
+        if count != before:
+            self.fit_to_cache(names)
+
     def bind_tokens(
         self, input_ids: np.ndarray, keep: np.ndarray, names: tuple[list[str], list[str]], session: ort.InferenceSession
     ) -> ort.IOBinding:
@@ -162,6 +179,11 @@ class SharedDecoder:
         of_rows = optional_feeds([adapter], self._graph, self._cache_dtype)
         state = SharedState(cache, self._session, self._graph.vocab_size, self._logits_dtype, of_rows)
         state.fit_to_cache(self._names)
+        return state
+
+    def with_rows(self, rows: Sequence[int], state: SharedState) -> SharedState:
+        """See `Decoder`. Rows that become others are copied."""
+        state.take(rows, self._names)
         return state
 
     def without_row(self, row: int, state: SharedState) -> SharedState:

@@ -29,6 +29,10 @@ class Decoder(Protocol):
         """One more token per row, [B] → logits [B, V], state. The logits are overwritten by the next step."""
         ...
 
+    def with_rows(self, rows: Sequence[int], state: Any) -> Any:
+        """The state whose row i is row `rows[i]` of this one; a row may go on as several, or not at all."""
+        ...
+
     def without_row(self, row: int, state: Any) -> Any:
         """The state of one row less: the last row takes the place of `row`."""
         ...

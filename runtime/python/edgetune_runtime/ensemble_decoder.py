@@ -35,6 +35,11 @@ class EnsembleDecoder:
         logits, state = self.decoder.step(np.repeat(token_ids, len(self.members)), state)
         return self._joint(logits), state
 
+    def with_rows(self, rows: Sequence[int], state: Any) -> Any:
+        """See `Decoder`."""
+        count = len(self.members)
+        return self.decoder.with_rows([row * count + member for row in rows for member in range(count)], state)
+
     def without_row(self, row: int, state: Any) -> Any:
         """See `Decoder`. From the last member to the first, so that the last row's members keep their order."""
         for member in reversed(range(len(self.members))):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .engine import Decoder
+from .limits import Limits
 from .progress import Progress, Request
 from .results import Chunk, Generation
 from .tokenizer import Tokenizer
@@ -19,39 +21,48 @@ MAX_ROWS = 16
 def generated_chunks(
     decoder: Decoder, tokenizer: Tokenizer, end_ids: Sequence[int], requests: Sequence[Request], started: float
 ) -> Iterator[tuple[int, Chunk]]:
-    """Chunks of all requests with the place of theirs among them, each as soon as it is certain.
+    """Chunks of all requests, each as soon as it is certain, with the place of its result: `n` for each request.
 
     `started` is when the call began, in `time.perf_counter` seconds. A row that ends leaves the batch.
     """
-    for start in range(0, len(requests), MAX_ROWS):
-        group = requests[start : start + MAX_ROWS]
-        for row, chunk in _batch_chunks(
-            decoder, tokenizer, end_ids, group, started if start == 0 else time.perf_counter()
-        ):
-            yield start + row, chunk
+    if not requests:
+        return
+    results = requests[0].options.n
+    texts, limits = max(MAX_ROWS // results, 1), Limits(requests[0].options, started)
+    for start in range(0, len(requests), texts):
+        group, began = requests[start : start + texts], started if start == 0 else time.perf_counter()
+        rows = [Progress(r.sample(i), tokenizer, end_ids, began) for r in group for i in range(results)]
+        for row, chunk in _batch_chunks(decoder, group, rows, limits):
+            yield start * results + row, chunk
 
 
 def _batch_chunks(
-    decoder: Decoder, tokenizer: Tokenizer, end_ids: Sequence[int], requests: Sequence[Request], started: float
+    decoder: Decoder, requests: Sequence[Request], rows: Sequence[Progress], limits: Limits
 ) -> Iterator[tuple[int, Chunk]]:
-    reserve = max(request.options.max_new_tokens for request in requests)
-    logits, state = decoder.prefill([r.token_ids for r in requests], [r.adapter for r in requests], reserve)
-    rows = [(i, Progress(r, tokenizer, end_ids, started)) for i, r in enumerate(requests)]
-    while True:
-        # from the last row to the first: when a row leaves, the row that takes its place has had its turn
-        for place in reversed(range(len(rows))):
-            index, progress = rows[place]
-            chunk = progress.take(logits[place])
-            if chunk is None:
-                continue
-            yield index, chunk
-            if chunk.finish_reason is not None:
-                state = decoder.without_row(place, state)
-                rows[place] = rows[-1]
-                rows.pop()
-        if not rows:
-            return
-        logits, state = decoder.step(np.array([progress.last_token for _, progress in rows], np.int64), state)
+    going, reason = list(enumerate(rows)), limits.reason()
+    if reason is None:
+        reserve = max(request.options.max_new_tokens for request in requests)
+        logits, state = decoder.prefill([r.token_ids for r in requests], [r.adapter for r in requests], reserve)
+        if len(rows) > len(requests):
+            sources = [i for i in range(len(requests)) for _ in range(len(rows) // len(requests))]
+            logits, state = logits[sources], decoder.with_rows(sources, state)
+        while True:
+            # from the last row to the first: when a row leaves, the row that takes its place has had its turn
+            for place in reversed(range(len(going))):
+                index, progress = going[place]
+                chunk = progress.take(logits[place])
+                if chunk is None:
+                    continue
+                yield index, chunk
+                if chunk.finish_reason is not None:
+                    state = decoder.without_row(place, state)
+                    going[place] = going[-1]
+                    going.pop()
+            if not going or (reason := limits.reason()) is not None:
+                break
+            logits, state = decoder.step(np.array([progress.last_token for _, progress in going], np.int64), state)
+    for index, progress in going:
+        yield index, progress.ended(reason or "cancelled")
 
 
 def generation_from(chunks: Sequence[Chunk]) -> Generation:
@@ -59,4 +70,18 @@ def generation_from(chunks: Sequence[Chunk]) -> Generation:
     last = chunks[-1]
     assert last.finish_reason is not None and last.timing is not None, "the last chunk carries how the text ended"
     text, token_ids = "".join(c.text for c in chunks), [t for c in chunks for t in c.token_ids]
-    return Generation(text, token_ids, last.finish_reason, last.timing)
+    logprobs = None if last.logprobs is None else [x for c in chunks for x in c.logprobs or ()]
+    return Generation(text, token_ids, last.finish_reason, last.timing, logprobs)
+
+
+def generations_from(chunks: Sequence[Sequence[Chunk]], results: int) -> list[Generation]:
+    """One for each text, of the chunks of as many rows as `results` for each; the first holds the others."""
+    found = [generation_from(x) for x in chunks]
+    return [replace(found[i], others=tuple(found[i + 1 : i + results])) for i in range(0, len(found), results)]
+
+
+def told(on_chunk: Callable[[Chunk], object], chunks: Iterable[tuple[int, Chunk]]) -> Iterator[tuple[int, Chunk]]:
+    """The same chunks; each is handed to `on_chunk` on its way, with the place of its result."""
+    for row, chunk in chunks:
+        on_chunk(replace(chunk, index=row))
+        yield row, chunk

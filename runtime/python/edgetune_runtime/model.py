@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
 from .adapter import Adapter
+from .asynchronous import asynchronous_chunks
 from .engine import Decoder
 from .ensemble import Ensemble
 from .ensemble_decoder import EnsembleDecoder
 from .errors import AdapterError, InputError, OptionError
-from .generation import generated_chunks, generation_from
+from .generation import generated_chunks, generations_from, told
 from .inputs import DEFAULT, AdapterChoice, ManyTexts, OneText, place, rows_from
 from .options import Options, options_from
 from .pair_decoder import PairDecoder
@@ -27,7 +28,7 @@ from .speculation import speculative_chunks
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .options import GenerationOptions
+    from .options import Cancel, GenerationOptions
 
 
 class Model(Scoring):
@@ -88,10 +89,11 @@ class Model(Scoring):
         """
         started = time.perf_counter()
         decoder, requests, is_one = self._requests(texts, adapter, options_from(options), ensemble)
-        chunks: list[list[Chunk]] = [[] for _ in requests]
+        n = requests[0].options.n if requests else 1
+        chunks: list[list[Chunk]] = [[] for _ in range(len(requests) * n)]
         for row, chunk in self._chunks(decoder, requests, started):
             chunks[row].append(chunk)
-        results = [generation_from(x) for x in chunks]
+        results = generations_from(chunks, n)
         return results[0] if is_one else results
 
     def stream(
@@ -107,7 +109,23 @@ class Model(Scoring):
         decoder, requests, is_one = self._requests(text, adapter, options_from(options), ensemble)
         if not is_one:
             raise InputError("stream takes one text, and this is a list. Use generate, or one stream per text.")
+        if requests[0].options.n > 1:
+            raise OptionError("n: stream gives one result. Use generate, with on_chunk for its pieces.")
         return (chunk for _, chunk in self._chunks(decoder, requests, started))
+
+    def astream(self, text: OneText, **options: Any) -> AsyncIterator[Chunk]:
+        """The chunks of one text for `async for`; arguments and errors as in `stream`, the errors at once.
+
+        The work is done in a thread, a chunk at a time. A task that is cancelled, or an iterator that is closed, stops
+        the generation before its next step.
+        """
+        given: dict[str, Any] = dict(options)
+
+        def begun(cancel: Cancel) -> Iterator[Chunk]:
+            arguments: dict[str, Any] = {**given, "cancel": cancel}
+            return self.stream(text, **arguments)
+
+        return asynchronous_chunks(begun, given)
 
     @property
     def loaded_adapters(self) -> tuple[str, ...]:
@@ -168,4 +186,6 @@ class Model(Scoring):
                     "adapter."
                 )
             chunks = speculative_chunks
-        return chunks(decoder, self.target_tokenizer, self.eos_token_ids, requests, started)  # type: ignore[arg-type]
+        found = chunks(decoder, self.target_tokenizer, self.eos_token_ids, requests, started)  # type: ignore[arg-type]
+        on_chunk = requests[0].options.on_chunk if requests else None
+        return found if on_chunk is None else told(on_chunk, found)

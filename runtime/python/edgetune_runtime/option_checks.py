@@ -14,6 +14,8 @@ WHOLE = {
     "min_new_tokens": 0,
     "top_k": 1,
     "seed": 0,
+    "n": 1,
+    "logprobs": 0,
     "prompt_lookup_num_tokens": 0,
     "max_matching_ngram_size": 1,
 }
@@ -26,6 +28,7 @@ NUMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "repetition_penalty": ("above 0", lambda x: x > 0),
     "presence_penalty": ("finite", lambda x: True),
     "frequency_penalty": ("finite", lambda x: True),
+    "max_time_s": ("above 0", lambda x: x > 0),
 }
 """Numbers, each with the range that it lies in."""
 
@@ -38,6 +41,15 @@ def check_ranges(options: Any) -> None:
         check_number(name, getattr(options, name), expected, fits)
     if options.logit_bias is not None:
         check_bias(options.logit_bias)
+    if options.cancel is not None and not callable(getattr(options.cancel, "is_set", None)):
+        raise InputError(f"cancel: is {options.cancel!r}. Pass a threading.Event, or what has its is_set().")
+    if options.on_chunk is not None and not callable(options.on_chunk):
+        raise InputError(f"on_chunk: is {options.on_chunk!r}. Pass a function that takes a chunk.")
+    for name in ("min_new_tokens", "n"):
+        if getattr(options, name) is None:
+            raise InputError(f"{name}: is None. Pass a whole number, or leave it out.")
+    if options.n > 1 and options.prompt_lookup_num_tokens:
+        raise OptionError("prompt_lookup_num_tokens: drafts are for one result of a text. Leave it or n out.")
 
 
 def check_bias(bias: object) -> None:

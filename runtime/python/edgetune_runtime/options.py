@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from .adapter_metadata import GenerationDefaults
 from .errors import ContextLengthError, InputError, OptionError
 from .option_checks import check_ranges
+
+if TYPE_CHECKING:
+    from .results import Chunk
 
 DEFAULT_MAX_NEW_TOKENS = 256
 DEFAULT_LOOKUP_TOKENS = 10
 """Tokens of a draft at most, where a call says only that it wants drafts."""
 DEFAULT_NGRAM_SIZE = 3
 """Tokens at the end of the text, at most, that are looked up in what stands before."""
+
+
+class Cancel(Protocol):
+    """What can say that a generation is no longer wanted, such as a `threading.Event`."""
+
+    def is_set(self) -> bool:
+        """Whether it is to stop."""
+        ...
 
 
 class GenerationOptions(TypedDict, total=False):
@@ -33,7 +44,12 @@ class GenerationOptions(TypedDict, total=False):
     frequency_penalty: float | None
     logit_bias: Mapping[int, float] | None
     seed: int | None
+    n: int
     stop: Sequence[str] | str | None
+    max_time_s: float | None
+    cancel: Cancel | None
+    on_chunk: Callable[[Chunk], object] | None
+    logprobs: int | None
     prompt_lookup_num_tokens: int | None
     max_matching_ngram_size: int | None
 
@@ -63,9 +79,19 @@ class Options:
     logit_bias: Mapping[int, float] | None = None
     """Token id → what is added to its logit; −inf bans it."""
     seed: int | None = None
-    """None: a fresh one. Row r of a batch uses seed + r."""
+    """None: a fresh one. Result i of text r of a list is drawn with seed + r · n + i."""
+    n: int = 1
+    """Results of each text. The text is computed once."""
     stop: Sequence[str] | str | None = None
     """The text ends before the first of these strings."""
+    max_time_s: float | None = None
+    """Seconds after the call's start from which no step begins; what there is by then is returned."""
+    cancel: Cancel | None = None
+    """Once its `is_set()` is true no step begins; what there is by then is returned. A `threading.Event` will do."""
+    on_chunk: Callable[[Chunk], object] | None = None
+    """Called with each chunk as soon as there is one, in the thread of the call."""
+    logprobs: int | None = None
+    """Each token's log-probability is returned, with this many of the most probable tokens'; 0: its own alone."""
     prompt_lookup_num_tokens: int | None = None
     """Tokens that are drafted from the text itself at most, for one run to check; True: 10, None: none."""
     max_matching_ngram_size: int | None = None
@@ -149,7 +175,7 @@ def resolved(
         "temperature": _first(options.temperature, task.temperature, 0.0),
         "top_k": _first(options.top_k, task.top_k, None) or None,
         "top_p": _first(options.top_p, task.top_p, None),
-        "seed": ((options.seed or 0) + row) & 0xFFFFFFFF,
+        "seed": ((options.seed or 0) + row * options.n) & 0xFFFFFFFF,
         "stop": tuple(s for s in _first(options.stop, task.stop, ()) if s),
         "prompt_lookup_num_tokens": options.prompt_lookup_num_tokens or 0,
         "max_matching_ngram_size": options.max_matching_ngram_size or DEFAULT_NGRAM_SIZE,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .adapter import Adapter
 from .detokenizer import Detokenizer
 from .encoder_decoder import FREE, Forced
+from .logprobs import token_logprob
 from .options import Resolved
 from .processors import processors_for
-from .results import Chunk, FinishReason, Timing
+from .results import Chunk, FinishReason, Timing, TokenLogprob
 from .sampler import make_sampler
 from .stopping import StopStrings
 from .tokenizer import Tokenizer
@@ -29,6 +30,10 @@ class Request:
     options: Resolved
     forced: Forced = FREE
 
+    def sample(self, number: int) -> Request:
+        """The same for result `number` of the text, with a seed of its own."""
+        return replace(self, options=replace(self.options, seed=(self.options.seed + number) & 0xFFFFFFFF))
+
 
 class Progress:
     """One row on its way: takes logits, gives chunks."""
@@ -41,6 +46,8 @@ class Progress:
         self._detokenizer, self._stops = Detokenizer(tokenizer.decode), StopStrings(options.stop)
         self._first_at = 0.0
         self._new_ids: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
+        """Of the new tokens that have not gone out."""
         self._sent = 0
         """How many of the new tokens have gone out."""
         self.last_token = 0
@@ -51,6 +58,8 @@ class Progress:
 
         A chunk with a finish reason is the last. `logits` may be written to.
         """
+        alternatives = self._options.logprobs
+        own = logits if alternatives is None or not self._processors else logits.copy()
         for process in self._processors:
             process(logits, self._new_ids)
         given = self._given()
@@ -60,12 +69,18 @@ class Progress:
         if token in self._end_ids:
             return self._finished("eos" if given is None else "length", "")
         self._new_ids.append(token)
+        if alternatives is not None:
+            self._logprobs.append(token_logprob(own, token, alternatives))
         text, stopped = self._stops.push(self._detokenizer.push(token))
         if stopped:
             return self._finished("stop", text)
         if len(self._new_ids) == self._options.max_new_tokens:
             return self._finished("length", text)
         return self._chunk(text) if text else None
+
+    def ended(self, reason: FinishReason) -> Chunk:
+        """The last chunk, of a row that goes no further."""
+        return self._finished(reason, "")
 
     def _given(self) -> int | None:
         """The token that this place of the text must hold."""
@@ -76,6 +91,7 @@ class Progress:
 
     def _finished(self, reason: FinishReason, text: str) -> Chunk:
         now = time.perf_counter()
+        self._first_at = self._first_at or now
         if reason != "stop":
             rest, stopped = self._stops.push(self._detokenizer.end())
             text += rest if stopped else rest + self._stops.end()
@@ -87,4 +103,7 @@ class Progress:
 
     def _chunk(self, text: str, reason: FinishReason | None = None, timing: Timing | None = None) -> Chunk:
         token_ids, self._sent = tuple(self._new_ids[self._sent :]), len(self._new_ids)
-        return Chunk(text, token_ids, reason, timing)
+        if self._options.logprobs is None:
+            return Chunk(text, token_ids, reason, timing)
+        logprobs, self._logprobs = tuple(self._logprobs), []
+        return Chunk(text, token_ids, reason, timing, logprobs)

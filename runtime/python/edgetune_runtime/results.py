@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-FinishReason = Literal["eos", "stop", "length"]
-"""Why a generation ended: an end token, a stop string, or the most tokens allowed."""
+FinishReason = Literal["eos", "stop", "length", "time", "cancelled"]
+"""Why a generation ended: an end token, a stop string, the most tokens allowed, `max_time_s`, or `cancel`."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,17 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """How probable a token was: natural logarithms of the model's own distribution at that place."""
+
+    token_id: int
+    logprob: float
+    """Of the token that was chosen; at most 0."""
+    top: Mapping[int, float]
+    """Token id → log-probability of the most probable tokens, descending, as many as `logprobs` asked for."""
+
+
+@dataclass(frozen=True)
 class Generation:
     """One finished text."""
 
@@ -128,6 +139,10 @@ class Generation:
     """Every new token, those of a stop string included, an end token never."""
     finish_reason: FinishReason
     timing: Timing
+    logprobs: list[TokenLogprob] | None = None
+    """One for each of `token_ids`, where they were asked for."""
+    others: tuple[Generation, ...] = ()
+    """The further results of the same text, where `n` asked for several."""
 
 
 @dataclass(frozen=True)
@@ -141,3 +156,7 @@ class Chunk:
     """None for all chunks but the last."""
     timing: Timing | None = None
     """Of the whole generation, on the last chunk."""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """One for each of `token_ids`, where they were asked for."""
+    index: int = 0
+    """Which result of its call: the text's place in the list times `n`, plus which of the `n`."""

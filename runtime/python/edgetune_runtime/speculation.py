@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .engine import ExtendableDecoder
+from .limits import Limits
 from .progress import Progress, Request
 from .results import Chunk
 from .tokenizer import Tokenizer
@@ -94,17 +95,18 @@ def speculative_chunks(
 ) -> Iterator[tuple[int, Chunk]]:
     """As `generated_chunks`, each request on its own, in fewer runs where its text repeats itself."""
     for row, request in enumerate(requests):
-        chunks = _row_chunks(decoder, tokenizer, end_ids, request, started if row == 0 else time.perf_counter())
+        progress = Progress(request, tokenizer, end_ids, started if row == 0 else time.perf_counter())
+        chunks = _row_chunks(decoder, request, progress, Limits(request.options, started))
         yield from ((row, chunk) for chunk in chunks)
 
 
-def _row_chunks(
-    decoder: ExtendableDecoder, tokenizer: Tokenizer, end_ids: Sequence[int], request: Request, started: float
-) -> Iterator[Chunk]:
+def _row_chunks(decoder: ExtendableDecoder, request: Request, progress: Progress, limits: Limits) -> Iterator[Chunk]:
     options = request.options
+    if (reason := limits.reason()) is not None:
+        yield progress.ended(reason)
+        return
     logits, state = decoder.prefill([request.token_ids], [request.adapter], options.max_new_tokens)
     length = len(request.token_ids) + (request.adapter.suffix_tokens if request.adapter else 0)
-    progress = Progress(request, tokenizer, end_ids, started)
     lookup = Lookup(request.token_ids.tolist(), options.max_matching_ngram_size)
     pace, draft, left = Pace(options.prompt_lookup_num_tokens), [], options.max_new_tokens
     while True:
@@ -120,6 +122,9 @@ def _row_chunks(
             if right == len(draft) or progress.last_token != draft[right]:
                 break
             right += 1
+        if (reason := limits.reason()) is not None:
+            yield progress.ended(reason)
+            return
         length += right
         if right < len(draft):
             state = decoder.truncated(length, state)

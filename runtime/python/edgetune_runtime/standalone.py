@@ -70,6 +70,10 @@ class StandaloneDecoder:
         past = tuple(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x)) for x in stored)
         return [RowState(past, length)]
 
+    def with_rows(self, rows: Sequence[int], state: list[RowState]) -> list[RowState]:
+        """See `Decoder`. Nothing is copied."""
+        return [state[row] for row in rows]
+
     def without_row(self, row: int, state: list[RowState]) -> list[RowState]:
         """See `Decoder`."""
         kept = list(state)

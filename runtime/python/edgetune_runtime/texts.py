@@ -155,6 +155,7 @@ class Texts:
 
         `adapters` are one, or an ensemble's members: the longest must fit, and the task's options are the first's.
         """
+        checked_token_ids(list(options.logit_bias or ()), self._vocab_size, "logit_bias")
         adapter = adapters[0]
         ids = self.prompt_ids(row, adapter, where)
         if self._pair:
