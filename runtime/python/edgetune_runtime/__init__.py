@@ -17,6 +17,7 @@ from .errors import (
     ContextLengthError,
     EdgetuneError,
     InputError,
+    MissingExtraError,
     OptionError,
     TaskError,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Ensemble",
     "Generation",
     "InputError",
+    "MissingExtraError",
     "Model",
     "OptionError",
     "Regression",

@@ -31,3 +31,7 @@ class InputError(EdgetuneError, TypeError):
 
 class OptionError(EdgetuneError, ValueError):
     """An option outside its range, such as a negative temperature."""
+
+
+class MissingExtraError(EdgetuneError, ImportError):
+    """Something was asked for that needs an optional package; names the extra to install."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
@@ -172,8 +173,9 @@ class Model(Scoring):
         else:
             chosen = [(x,) for x in self._adapters.chosen(adapter, len(rows))]
         self._adapters.refuse_other_tasks([x for row in chosen for x in row], "generate")
-        read = self._texts.request
-        return decoder, [read(r, c, options, i, place(i, is_one)) for i, (r, c) in enumerate(zip(rows, chosen))], is_one
+        read, matcher = self._texts.request, self._constraints.matcher(options)
+        requests = [read(r, c, options, i, place(i, is_one)) for i, (r, c) in enumerate(zip(rows, chosen))]
+        return decoder, [replace(request, matcher=matcher) for request in requests], is_one
 
     def _chunks(
         self, decoder: Decoder | PairDecoder, requests: Sequence[Request], started: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -33,6 +33,10 @@ NUMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 """Numbers, each with the range that it lies in."""
 
 
+CONSTRAINTS = ("choices", "regex", "json_schema", "grammar")
+"""Options that say what the text may be; one of them at most."""
+
+
 def check_ranges(options: Any) -> None:
     """Raises InputError for a value of another kind, OptionError for one out of its range, each naming the option."""
     for name, least in WHOLE.items():
@@ -48,6 +52,7 @@ def check_ranges(options: Any) -> None:
     for name in ("min_new_tokens", "n"):
         if getattr(options, name) is None:
             raise InputError(f"{name}: is None. Pass a whole number, or leave it out.")
+    check_constraints(options)
     if options.n > 1 and options.prompt_lookup_num_tokens:
         raise OptionError("prompt_lookup_num_tokens: drafts are for one result of a text. Leave it or n out.")
 
@@ -82,3 +87,29 @@ def check_number(name: str, value: object, expected: str, fits: Callable[[Any], 
         raise InputError(f"{name}: is {value!r}. Pass a number.")
     if not math.isfinite(value) or not fits(value):
         raise OptionError(f"{name}: is {value}. Pass a number that is {expected}.")
+
+
+def check_constraints(options: Any) -> None:
+    """At most one is there, of the right kind; raises OptionError or InputError, naming it."""
+    given = [name for name in CONSTRAINTS if getattr(options, name) is not None]
+    if len(given) > 1:
+        raise OptionError(f"{given[0]} and {given[1]}: exclude each other. Pass one of them.")
+    if options.choices is not None:
+        choices = options.choices
+        if (
+            isinstance(choices, str)
+            or not isinstance(choices, Sequence)
+            or not all(isinstance(x, str) for x in choices)
+        ):
+            raise InputError(f"choices: is {choices!r}. Pass a list of strings.")
+        if not choices or not all(choices):
+            raise OptionError(
+                "choices: holds no string, or an empty one. Pass at least one string, none of them empty."
+            )
+    for name in ("regex", "grammar"):
+        if not isinstance(getattr(options, name), str | None):
+            raise InputError(f"{name}: is {getattr(options, name)!r}. Pass a string.")
+    if not isinstance(options.json_schema, Mapping | str | bool | None):
+        raise InputError(f"json_schema: is {options.json_schema!r}. Pass a dict, or its JSON as a string.")
+    if given and options.min_new_tokens:
+        raise OptionError(f"min_new_tokens: {given[0]} decides where the text ends. Leave one of them out.")

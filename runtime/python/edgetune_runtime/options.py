@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from .adapter_metadata import GenerationDefaults
 from .errors import ContextLengthError, InputError, OptionError
-from .option_checks import check_ranges
+from .option_checks import CONSTRAINTS, check_ranges
 
 if TYPE_CHECKING:
     from .results import Chunk
@@ -50,6 +50,10 @@ class GenerationOptions(TypedDict, total=False):
     cancel: Cancel | None
     on_chunk: Callable[[Chunk], object] | None
     logprobs: int | None
+    choices: Sequence[str] | None
+    regex: str | None
+    json_schema: Mapping[str, Any] | str | bool | None
+    grammar: str | None
     prompt_lookup_num_tokens: int | None
     max_matching_ngram_size: int | None
 
@@ -92,10 +96,23 @@ class Options:
     """Called with each chunk as soon as there is one, in the thread of the call."""
     logprobs: int | None = None
     """Each token's log-probability is returned, with this many of the most probable tokens'; 0: its own alone."""
+    choices: Sequence[str] | None = None
+    """The text is one of these strings. This and the next three need llguidance, and exclude one another."""
+    regex: str | None = None
+    """The whole text matches this regular expression: Rust's syntax."""
+    json_schema: Mapping[str, Any] | str | bool | None = None
+    """The text is JSON that fits this schema."""
+    grammar: str | None = None
+    """The text follows this grammar: Lark's syntax as llguidance reads it."""
     prompt_lookup_num_tokens: int | None = None
     """Tokens that are drafted from the text itself at most, for one run to check; True: 10, None: none."""
     max_matching_ngram_size: int | None = None
     """The most tokens that are looked up for a draft; None: 3."""
+
+    @property
+    def constraint(self) -> str | None:
+        """Which of the options that constrain the text is given."""
+        return next((name for name in CONSTRAINTS if getattr(self, name) is not None), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +193,8 @@ def resolved(
         "top_k": _first(options.top_k, task.top_k, None) or None,
         "top_p": _first(options.top_p, task.top_p, None),
         "seed": ((options.seed or 0) + row * options.n) & 0xFFFFFFFF,
-        "stop": tuple(s for s in _first(options.stop, task.stop, ()) if s),
+        # a task's own stop strings would cut what a grammar has yet to end
+        "stop": tuple(s for s in _first(options.stop, None if options.constraint else task.stop, ()) if s),
         "prompt_lookup_num_tokens": options.prompt_lookup_num_tokens or 0,
         "max_matching_ngram_size": options.max_matching_ngram_size or DEFAULT_NGRAM_SIZE,
     }

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from .adapter import Adapter
+from .constraints import Following
 from .detokenizer import Detokenizer
 from .encoder_decoder import FREE, Forced
 from .logprobs import token_logprob
@@ -29,6 +31,8 @@ class Request:
     adapter: Adapter | None
     options: Resolved
     forced: Forced = FREE
+    matcher: Any = None
+    """At the start of the grammar that the text follows; None: it follows none."""
 
     def sample(self, number: int) -> Request:
         """The same for result `number` of the text, with a seed of its own."""
@@ -42,12 +46,18 @@ class Progress:
         options = request.options
         self._options, self._forced, self._end_ids, self._started = options, request.forced, list(end_ids), started
         self._processors = processors_for(options, request.token_ids, end_ids, request.forced.never)
+        self._grammar: Following | None = None
+        if request.matcher is not None:
+            self._grammar = Following(request.matcher, skipped=0 if request.forced.first is None else 1)
+            self._processors.append(self._grammar)
         self._sample = make_sampler(options.temperature, options.top_k, options.top_p, options.min_p, options.seed)
         self._detokenizer, self._stops = Detokenizer(tokenizer.decode), StopStrings(options.stop)
         self._first_at = 0.0
         self._new_ids: list[int] = []
         self._logprobs: list[TokenLogprob] = []
         """Of the new tokens that have not gone out."""
+        self._taken = 0
+        """Tokens chosen, an end token included."""
         self._sent = 0
         """How many of the new tokens have gone out."""
         self.last_token = 0
@@ -64,6 +74,7 @@ class Progress:
             process(logits, self._new_ids)
         given = self._given()
         token = self.last_token = self._sample(logits) if given is None else given
+        self._taken += 1
         if not self._first_at:
             self._first_at = time.perf_counter()
         if token in self._end_ids:
@@ -74,8 +85,11 @@ class Progress:
         text, stopped = self._stops.push(self._detokenizer.push(token))
         if stopped:
             return self._finished("stop", text)
+        if self._grammar is not None and self._grammar.has_ended(self._new_ids):
+            return self._finished("eos", text)
         if len(self._new_ids) == self._options.max_new_tokens:
-            return self._finished("length", text)
+            is_whole = self._grammar is not None and self._grammar.is_whole()
+            return self._finished("eos" if is_whole else "length", text)
         return self._chunk(text) if text else None
 
     def ended(self, reason: FinishReason) -> Chunk:
@@ -96,7 +110,7 @@ class Progress:
             rest, stopped = self._stops.push(self._detokenizer.end())
             text += rest if stopped else rest + self._stops.end()
             reason = "stop" if stopped else reason
-        later_tokens = len(self._new_ids) - (0 if reason == "eos" else 1)
+        later_tokens = self._taken - 1
         seconds = now - self._first_at
         rate = later_tokens / seconds if later_tokens > 0 and seconds > 0 else 0.0
         return self._chunk(text, reason, Timing((self._first_at - self._started) * 1000, rate))

@@ -63,6 +63,10 @@ class Tokenizer:
         """The text that the tokenizer takes for that token; empty for an id that it does not have."""
         return self._inner.id_to_token(token_id) or ""
 
+    def to_json(self) -> str:
+        """What `tokenizer.json` says of it, without truncation and padding."""
+        return self._inner.to_str()
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of `token_ids`, without special tokens."""
         return self._inner.decode(token_ids, skip_special_tokens=True)

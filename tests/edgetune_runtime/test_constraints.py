@@ -1,0 +1,124 @@
+"""Constrained output: always one of the choices, a match, valid JSON, a text of the grammar."""
+
+import json
+import re
+import sys
+import threading
+from pathlib import Path
+
+import jsonschema
+import pytest
+from edgetune_runtime import InputError, MissingExtraError, OptionError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from references.schemas import SCHEMAS
+
+QUIET = [HealthCheck.function_scoped_fixture]
+
+
+@pytest.fixture(scope="module")
+def model(loaded):
+    return loaded(Path(__file__).parents[1] / "golden" / "decoder-shared")
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=QUIET)
+@given(schema=SCHEMAS, seed=st.integers(0, 2**32 - 1))
+def test_every_output_parses_and_fits_its_schema(model, schema, seed):
+    found = model.generate("a", json_schema=schema, temperature=1.0, seed=seed, logit_bias={100: 1.0})
+    if found.finish_reason == "eos":
+        jsonschema.validate(json.loads(found.text), schema)
+    else:  # 128 positions are few: what was cut says so
+        assert found.finish_reason == "length" and len(found.token_ids) > 100
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=QUIET)
+@given(
+    choices=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8), min_size=1),
+    temperature=st.sampled_from([0.0, 1.0]),
+)
+def test_a_choice_is_one_of_the_strings(model, choices, temperature):
+    found = model.generate("the sun", choices=choices, temperature=temperature, seed=1)
+    assert found.text in choices and found.finish_reason == "eos"
+
+
+def test_every_choice_can_come(model):
+    first = model.generate("a", choices=["yes", "no", "maybe"], temperature=3.0, seed=1, n=60)
+    assert {x.text for x in (first, *first.others)} == {"yes", "no", "maybe"}
+
+
+@pytest.mark.parametrize("pattern", ["[0-9]{3}-[0-9]{4}", "(a|bc){2,5}", "Zürich|日本語", r"\d+ (apples|pears)"])
+def test_the_whole_text_matches_the_expression(model, pattern):
+    first = model.generate("a", regex=pattern, temperature=1.0, seed=3, n=8, max_new_tokens=60)
+    for found in (first, *first.others):
+        assert found.finish_reason == "length" or re.fullmatch(pattern, found.text)
+
+
+def test_a_text_follows_a_grammar(model):
+    grammar = 'start: sum\nsum: number ("+" number)~0..3\nnumber: /[1-9][0-9]{0,2}/'
+    for found in model.generate(["a", "b", "c"], grammar=grammar, temperature=1.0, seed=3):
+        assert re.fullmatch(r"[1-9]\d{0,2}(\+[1-9]\d{0,2}){0,3}", found.text)
+
+
+def test_what_is_cut_says_so(model):
+    found = model.generate("a", regex="[a-z]{40}", max_new_tokens=5)
+    assert (found.finish_reason, len(found.token_ids)) == ("length", 5)
+    whole = model.generate("a", regex="a{3,90}", max_new_tokens=3, logit_bias={1: -100.0})
+    assert whole.finish_reason == "eos" and re.fullmatch("a{3,90}", whole.text)
+
+
+def test_the_pieces_of_a_stream_are_the_whole(model):
+    options = {"json_schema": {"type": "array", "items": {"type": "integer", "maximum": 99}, "maxItems": 4}}
+    whole = model.generate("a", temperature=1.0, seed=4, **options)
+    assert "".join(x.text for x in model.stream("a", temperature=1.0, seed=4, **options)) == whole.text
+
+
+def test_drafting_writes_the_same(model):
+    options = {"regex": "(ab|cd){10}", "max_new_tokens": 60}
+    plain, drafted = (model.generate("abababab", prompt_lookup_num_tokens=x, **options) for x in (None, 4))
+    assert drafted.text == plain.text
+
+
+def test_an_ensemble_follows_too(model):
+    found = model.generate("a", ensemble=["three", "seven"], choices=["left", "right"], temperature=1.0, seed=2)
+    assert found.text in ("left", "right")
+
+
+def test_threads_may_share_the_vocabulary(loaded):
+    from edgetune_runtime import load
+
+    fresh, found = load(Path(__file__).parents[1] / "golden" / "decoder-shared", threads=1), []
+    threads = [
+        threading.Thread(target=lambda i=i: found.append(fresh.generate("a", choices=[f"x{i}"]).text == f"x{i}"))
+        for i in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 8
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"regex": "(a"}, OptionError, "regex"),
+        ({"grammar": "start: nowhere"}, OptionError, "grammar"),
+        ({"json_schema": "{"}, OptionError, "json_schema"),
+        ({"json_schema": {"type": "colour"}}, OptionError, "json_schema"),
+        ({"json_schema": 3}, InputError, "json_schema"),
+        ({"choices": "yes"}, InputError, "choices"),
+        ({"choices": []}, OptionError, "choices"),
+        ({"choices": ["a"], "regex": "a"}, OptionError, "choices and regex"),
+        ({"choices": ["a"], "min_new_tokens": 3}, OptionError, "min_new_tokens"),
+        ({"regex": "a", "logit_bias": dict.fromkeys(range(320), float("-inf"))}, OptionError, "logit_bias"),
+    ],
+)
+def test_what_cannot_be_followed_is_named(model, options, error, message):
+    with pytest.raises(error, match=message):
+        model.generate("a", **options)
+
+
+def test_without_the_extra_it_is_named(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(MissingExtraError, match=r"edgetune-runtime\[constrained\]"):
+        model.generate("a", choices=["a"])
