@@ -34,7 +34,7 @@ LAYERS = (
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "optimum", "datasets", "pyarrow"}
 MAY_EXPORT = {"cli", "commands", "demo"}
 ON_THE_DEVICE = {"numpy", "onnxruntime", "tokenizers", "safetensors", "typing_extensions"}
-OPTIONAL_ON_THE_DEVICE = {"llguidance"}
+EXTRAS = {"llguidance"}
 """Extras of the runtime's: imported inside the function that needs them."""
 MOST_LINES = 300
 
@@ -86,8 +86,8 @@ def named(path: Path) -> str:
 @pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=named)
 def test_the_runtime_imports_what_it_depends_on_and_nothing_else(path):
     foreign = packages(imported(path)) - sys.stdlib_module_names
-    assert foreign <= ON_THE_DEVICE | OPTIONAL_ON_THE_DEVICE
-    assert not packages(imported(path, lazy=False)) & OPTIONAL_ON_THE_DEVICE
+    assert foreign <= ON_THE_DEVICE | EXTRAS
+    assert not packages(imported(path, lazy=False)) & EXTRAS
 
 
 @pytest.mark.parametrize("path", sorted(WORKSHOP.rglob("*.py")), ids=named)
@@ -126,9 +126,7 @@ def test_loading_and_answering_needs_the_device_packages_alone(bundle):
     folder = str(ROOT / "tests" / "golden" / bundle)
     answer = "classify" if bundle.startswith("encoder") else "generate"
     loaded = modules_after(f"import edgetune_runtime\nedgetune_runtime.load({folder!r}).{answer}([3, 4])")
-    assert not loaded & (
-        (HEAVY | {"click", "rich", "edgetune", "edgetune_export"} | OPTIONAL_ON_THE_DEVICE) - {"onnxruntime"}
-    )
+    assert not loaded & ((HEAVY | {"click", "rich", "edgetune", "edgetune_export"} | EXTRAS) - {"onnxruntime"})
     assert "onnxruntime" in loaded
 
 
