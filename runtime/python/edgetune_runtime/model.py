@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from .adapter import Adapter
 from .asynchronous import asynchronous_chunks
+from .beams import beam_chunks
 from .engine import Decoder
 from .ensemble import Ensemble
 from .ensemble_decoder import EnsembleDecoder
@@ -180,7 +181,7 @@ class Model(Scoring):
     def _chunks(
         self, decoder: Decoder | PairDecoder, requests: Sequence[Request], started: float
     ) -> Iterator[tuple[int, Chunk]]:
-        chunks = generated_chunks
+        chunks = beam_chunks if requests and requests[0].options.num_beams > 1 else generated_chunks
         if any(request.options.prompt_lookup_num_tokens for request in requests):
             if isinstance(decoder, EnsembleDecoder):
                 raise OptionError(

@@ -15,6 +15,7 @@ WHOLE = {
     "top_k": 1,
     "seed": 0,
     "n": 1,
+    "num_beams": 1,
     "logprobs": 0,
     "prompt_lookup_num_tokens": 0,
     "max_matching_ngram_size": 1,
@@ -28,6 +29,7 @@ NUMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "repetition_penalty": ("above 0", lambda x: x > 0),
     "presence_penalty": ("finite", lambda x: True),
     "frequency_penalty": ("finite", lambda x: True),
+    "length_penalty": ("finite", lambda x: True),
     "max_time_s": ("above 0", lambda x: x > 0),
 }
 """Numbers, each with the range that it lies in."""
@@ -49,10 +51,11 @@ def check_ranges(options: Any) -> None:
         raise InputError(f"cancel: is {options.cancel!r}. Pass a threading.Event, or what has its is_set().")
     if options.on_chunk is not None and not callable(options.on_chunk):
         raise InputError(f"on_chunk: is {options.on_chunk!r}. Pass a function that takes a chunk.")
-    for name in ("min_new_tokens", "n"):
+    for name in ("min_new_tokens", "n", "num_beams", "length_penalty"):
         if getattr(options, name) is None:
-            raise InputError(f"{name}: is None. Pass a whole number, or leave it out.")
+            raise InputError(f"{name}: is None. Pass a number, or leave it out.")
     check_constraints(options)
+    check_beams(options)
     if options.n > 1 and options.prompt_lookup_num_tokens:
         raise OptionError("prompt_lookup_num_tokens: drafts are for one result of a text. Leave it or n out.")
 
@@ -87,6 +90,21 @@ def check_number(name: str, value: object, expected: str, fits: Callable[[Any], 
         raise InputError(f"{name}: is {value!r}. Pass a number.")
     if not math.isfinite(value) or not fits(value):
         raise OptionError(f"{name}: is {value}. Pass a number that is {expected}.")
+
+
+def check_beams(options: Any) -> None:
+    """Beam search goes with the other options; raises OptionError, naming the one that it does not go with."""
+    if options.early_stopping not in (True, False, "never"):
+        raise OptionError(f'early_stopping: is {options.early_stopping!r}. Pass True, False or "never".')
+    if options.num_beams == 1:
+        return
+    for name in ("temperature", "top_k", "top_p", "min_p", "prompt_lookup_num_tokens"):
+        if getattr(options, name):
+            raise OptionError(f"{name}: beam search draws and drafts nothing. Leave it or num_beams out.")
+    if options.logprobs is not None:
+        raise OptionError("logprobs: beam search does not keep them. Leave it or num_beams out.")
+    if options.n > options.num_beams:
+        raise OptionError(f"n: {options.n} results of {options.num_beams} beams. Pass as many num_beams.")
 
 
 def check_constraints(options: Any) -> None:

@@ -45,6 +45,9 @@ class GenerationOptions(TypedDict, total=False):
     logit_bias: Mapping[int, float] | None
     seed: int | None
     n: int
+    num_beams: int
+    length_penalty: float
+    early_stopping: bool | str
     stop: Sequence[str] | str | None
     max_time_s: float | None
     cancel: Cancel | None
@@ -86,6 +89,12 @@ class Options:
     """None: a fresh one. Result i of text r of a list is drawn with seed + r · n + i."""
     n: int = 1
     """Results of each text. The text is computed once."""
+    num_beams: int = 1
+    """Above 1: beam search, as `beams` describes it. Nothing is drawn, and the `n` best are the results."""
+    length_penalty: float = 1.0
+    """Of beams: above 0 long texts are at an advantage, below 0 short ones."""
+    early_stopping: bool | str = False
+    """Of beams: True stops at the first `num_beams` results, "never" only where no better one can come."""
     stop: Sequence[str] | str | None = None
     """The text ends before the first of these strings."""
     max_time_s: float | None = None
@@ -189,7 +198,7 @@ def resolved(
     own = {f.name: getattr(options, f.name) for f in fields(Options)}
     filled_in = {
         "max_new_tokens": wanted,
-        "temperature": _first(options.temperature, task.temperature, 0.0),
+        "temperature": 0.0 if options.num_beams > 1 else _first(options.temperature, task.temperature, 0.0),
         "top_k": _first(options.top_k, task.top_k, None) or None,
         "top_p": _first(options.top_p, task.top_p, None),
         "seed": ((options.seed or 0) + row * options.n) & 0xFFFFFFFF,
