@@ -20,6 +20,14 @@ import click
 @click.option(
     "--top-p", type=click.FloatRange(0, 1, min_open=True), help="Generate: smallest set of tokens of this mass."
 )
+@click.option("--min-p", type=click.FloatRange(0, 1), help="Generate: tokens this much as likely as the likeliest.")
+@click.option("--repetition-penalty", type=click.FloatRange(0, min_open=True), help="Generate: above 1 repeats less.")
+@click.option("--num-beams", type=click.IntRange(1), help="Generate: beam search, the likeliest text.")
+@click.option("--max-time-s", type=click.FloatRange(0, min_open=True), help="Generate: the most seconds.")
+@click.option("--choice", "choices", multiple=True, help="Generate: one of these strings.")
+@click.option("--regex", help="Generate: a text that matches this expression.")
+@click.option("--json-schema", type=click.File(), help="Generate: JSON that fits the schema in this file.")
+@click.option("--grammar", type=click.File(), help="Generate: a text of the Lark grammar in this file.")
 @click.option("--seed", type=int, help="Generate: the same seed gives the same text.")
 @click.option("--stop", multiple=True, help="Generate: end before this string.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of ONNX Runtime.")
@@ -36,6 +44,8 @@ def command(
     task = asked_task(model, adapter, ensemble, bare)
     if task != "generate":
         refuse_generation(options, bare, task)
+    for name in ("json_schema", "grammar"):
+        options[name] = options[name] and options[name].read()
     chosen: dict[str, Any] = {"adapter": None} if bare else {"adapter": adapter} if adapter else {}
     if ensemble:
         chosen = {"ensemble": ensemble if ensemble in model.ensembles or "," not in ensemble else ensemble.split(",")}

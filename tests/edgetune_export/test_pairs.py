@@ -100,6 +100,20 @@ def test_untuned_text_is_that_of_transformers(bundle):
         base.model.set_attn_implementation("edgetune")
 
 
+def test_beams_write_the_texts_of_transformers(bundle):
+    base, _, model, _ = bundle
+    base.model.set_attn_implementation("eager")
+    options = {"num_beams": 3, "max_new_tokens": 8, "length_penalty": 1.5}
+    try:
+        for ids in rows_of((5, 9), seed=3):
+            rows = base.model.generate(torch.tensor([ids]), do_sample=False, num_return_sequences=2, **options)[:, 1:]
+            expected = [row[: row.index(EOS)] if EOS in row else row for row in rows.tolist()]
+            first = model.generate(ids, adapter=None, n=2, **options)
+            assert [x.token_ids for x in (first, *first.others)] == expected
+    finally:
+        base.model.set_attn_implementation("edgetune")
+
+
 def test_rows_with_different_adapters_and_lengths_share_a_batch(bundle):
     base, virtual, model, _ = bundle
     names = [*virtual, "everywhere", "prompt"]

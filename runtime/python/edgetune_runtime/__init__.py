@@ -21,7 +21,18 @@ from .errors import (
     OptionError,
     TaskError,
 )
-from .results import AdapterInfo, Chunk, Classification, Generation, Regression, Score, Span, Tagging, Timing
+from .results import (
+    AdapterInfo,
+    Chunk,
+    Classification,
+    Generation,
+    Regression,
+    Score,
+    Span,
+    Tagging,
+    Timing,
+    TokenLogprob,
+)
 
 if TYPE_CHECKING:
     from .inputs import DEFAULT as DEFAULT
@@ -52,6 +63,7 @@ __all__ = [
     "Tagging",
     "TaskError",
     "Timing",
+    "TokenLogprob",
     "load",
 ]
 

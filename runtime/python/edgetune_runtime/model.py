@@ -81,13 +81,13 @@ class Model(Scoring):
     ) -> Any:
         """A Generation for one text, a list of them for a list of texts.
 
-        A text is a string or token ids. Options left at None are the task's own, else: 256 new tokens or as many as
-        fit, temperature 0 (the most probable token), no limits, no stop strings, a fresh seed. Row r of a list draws
-        with seed + r. An `ensemble` writes each text together: every token is chosen from the mean of its members'
-        distributions; the task's options are its first member's. With `prompt_lookup_num_tokens` up to as many tokens
-        are drafted from the text itself and checked in one run, each text of a list on its own: the same text, sooner
-        where it repeats itself. Raises ContextLengthError, TaskError, AdapterError,
-        InputError, OptionError.
+        A text is a string or token ids. `options` are the fields of `Options`; what is left out is the task's own,
+        else: 256 new tokens or as many as fit, temperature 0 (the most probable token), no limits, no stop strings, a
+        fresh seed. Result i of text r is drawn with seed + r · n + i; the further results of a text are its `others`.
+        An `ensemble` writes each text together: every token is chosen from the mean of its members' distributions; the
+        task's options are its first member's. With `prompt_lookup_num_tokens` up to as many tokens are drafted from the
+        text itself and checked in one run, each text of a list on its own: the same text, sooner where it repeats
+        itself. Raises ContextLengthError, TaskError, AdapterError, InputError, OptionError, MissingExtraError.
         """
         started = time.perf_counter()
         decoder, requests, is_one = self._requests(texts, adapter, options_from(options), ensemble)

@@ -382,3 +382,9 @@ def test_a_candidate_that_does_not_fit_on_the_disk_is_not_left_behind(refused, c
     monkeypatch.setattr(Path, "write_bytes", write)
     assert "No space" in refused("add-adapter", bundle, trained["classify", "prefix"], "--name", "more")
     assert tree(bundle) == before
+
+
+def test_run_constrains_what_it_writes(cli, bundles):
+    for options in (["--choice", "w3", "--choice", "w4"], ["--regex", "w[34]", "--num-beams", "2"]):
+        found = cli("run", bundles["generate"], "w3 w4", "--base", *options)
+        assert found.code == 0 and found.out.strip() in ("w3", "w4")
