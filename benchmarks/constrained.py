@@ -57,9 +57,8 @@ def main() -> None:
     follow()
     seconds = time.perf_counter() - started
     print(f"{sum(ends.values())} schemas, {len(different)} different: {ends['eos']} fit, {ends['length']} were cut")
-    print(
-        f"{tokens} tokens in {seconds:.1f} s, grammars and checks included: {seconds / max(tokens, 1) * 1e6:.0f} µs each"
-    )
+    each = seconds / max(tokens, 1) * 1e6
+    print(f"{tokens} tokens in {seconds:.1f} s, grammars and checks included: {each:.0f} µs each")
 
 
 if __name__ == "__main__":
