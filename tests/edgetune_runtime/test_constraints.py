@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from edgetune_runtime import InputError, MissingExtraError, OptionError
+from edgetune_runtime import InputError, MissingExtraError, OptionError, TaskError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from references.schemas import SCHEMAS
@@ -116,6 +116,18 @@ def test_threads_may_share_the_vocabulary(loaded):
 def test_what_cannot_be_followed_is_named(model, options, error, message):
     with pytest.raises(error, match=message):
         model.generate("a", **options)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_named():
+    from edgetune_runtime.constraints import Constraints
+    from edgetune_runtime.options import options_from
+    from edgetune_runtime.tokenizer import Tokenizer
+    from tokenizers import Tokenizer as Inner
+    from tokenizers.models import WordLevel
+
+    words = Tokenizer(Inner(WordLevel({"a": 0, "</s>": 1}, unk_token="a")))
+    with pytest.raises(TaskError, match="cannot read this bundle's tokenizer"):
+        Constraints(words, 2, [1]).matcher(options_from({"choices": ["a"]}))
 
 
 def test_without_the_extra_it_is_named(model, monkeypatch):

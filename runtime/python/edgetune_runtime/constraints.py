@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import MissingExtraError, OptionError
+from .errors import MissingExtraError, OptionError, TaskError
 from .options import Options
 from .tokenizer import Tokenizer
 
@@ -29,7 +29,8 @@ class Constraints:
     def matcher(self, options: Options) -> Any | None:
         """What follows the grammar that the options ask for; None: they ask for none.
 
-        Raises MissingExtraError without llguidance, OptionError, naming the option, for a grammar that is none.
+        Raises MissingExtraError without llguidance, OptionError, naming the option, for a grammar that is none,
+        TaskError for a tokenizer that llguidance cannot read.
         """
         kind = options.constraint
         if kind is None:
@@ -50,7 +51,13 @@ class Constraints:
         with self._lock:
             if self._vocabulary is None:
                 known = self._tokenizer.to_json()
-                self._vocabulary = library.LLTokenizer(known, n_vocab=self._vocab_size, eos_token=self._end_ids)
+                try:
+                    self._vocabulary = library.LLTokenizer(known, n_vocab=self._vocab_size, eos_token=self._end_ids)
+                except ValueError as error:
+                    raise TaskError(
+                        f"llguidance cannot read this bundle's tokenizer ({error}), so its output has no bounds. "
+                        "Byte-level BPE and SentencePiece tokenizers can be read."
+                    ) from None
             return self._vocabulary
 
 

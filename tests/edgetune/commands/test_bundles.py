@@ -384,7 +384,11 @@ def test_a_candidate_that_does_not_fit_on_the_disk_is_not_left_behind(refused, c
     assert tree(bundle) == before
 
 
-def test_run_constrains_what_it_writes(cli, bundles):
+def test_run_constrains_what_it_writes(cli, tmp_path):
+    golden = Path(__file__).parents[2] / "golden" / "decoder-shared"
+    (tmp_path / "schema.json").write_text('{"enum": ["w3", "w4"]}')
+    found = cli("run", golden, "once", "--json-schema", tmp_path / "schema.json")
+    assert found.code == 0 and found.out.strip() in ('"w3"', '"w4"')
     for options in (["--choice", "w3", "--choice", "w4"], ["--regex", "w[34]", "--num-beams", "2"]):
-        found = cli("run", bundles["generate"], "w3 w4", "--base", *options)
+        found = cli("run", golden, "once", "--base", *options)
         assert found.code == 0 and found.out.strip() in ("w3", "w4")
