@@ -80,7 +80,9 @@ def grammar_of(kind: str, value: Any, compiler: Any) -> str:
         return compiler.grammar_from_regex(value)
     if kind == "grammar":
         return compiler.grammar_from_lark(value)
-    return compiler.grammar_from_json_schema(value if isinstance(value, str) else json.dumps(value))
+    # white space that may go on for ever would, with some models
+    compact: Any = {"whitespace_flexible": False}
+    return compiler.grammar_from_json_schema(value if isinstance(value, str) else json.dumps(value), overrides=compact)
 
 
 class Following:
