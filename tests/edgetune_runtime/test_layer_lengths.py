@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from edgetune_runtime.adapter import Adapter, read_adapter
+from edgetune_runtime.adapter import Adapter
 from edgetune_runtime.encoder import joined_pasts
 from edgetune_runtime.errors import AdapterError
 from edgetune_runtime.layer_lengths import evened, longest_of, skipped_by
 from edgetune_runtime.manifest import Layer
 from edgetune_runtime.optional_inputs import optional_feeds, optional_inputs
+from edgetune_runtime.stored_adapter import read_adapter
 from edgetune_runtime.suffix import joined_suffixes, with_suffix
 
 from .test_adapter_file import described, manifest_of, tensors_of, write  # noqa: F401
