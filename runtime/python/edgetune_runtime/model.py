@@ -26,6 +26,7 @@ from .reading import AdapterChoices, EnsembleChoice
 from .results import AdapterInfo, Chunk, Generation
 from .scoring import Scoring
 from .speculation import speculative_chunks
+from .warming import TOKENS, warm
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -128,6 +129,18 @@ class Model(Scoring):
             return self.stream(text, **arguments)
 
         return asynchronous_chunks(begun, given)
+
+    def warm_up(self, adapters: Sequence[str | None] | None = None, *, tokens: int = TOKENS) -> None:
+        """Does now what the first answer would otherwise wait for; answers are the same with it and without.
+
+        The tensors of `adapters`, by name, None being the bare base, are read, and the graph runs once on a text of
+        `tokens` tokens; left out, the bundle's default. An app calls it, in a thread of its own if it likes, before its
+        user has asked anything. Raises AdapterError, BundleError, OptionError.
+        """
+        names: Any = [self.default_adapter] if adapters is None else list(adapters)
+        self.tokenizer.encode("")
+        chosen = self._adapters.chosen(names, len(names))
+        warm(self._encoder or self.decoder, self.manifest, chosen, tokens)
 
     @property
     def loaded_adapters(self) -> tuple[str, ...]:
