@@ -11,6 +11,8 @@ import pytest
 from edgetune_runtime import AdapterError, BundleError, OptionError
 from edgetune_runtime.adapter_memory import AdapterMemory
 from edgetune_runtime.stored_adapter import StoredAdapter, read_adapter, stored_adapter
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from .conftest import GOLDEN
 
@@ -57,6 +59,31 @@ def test_mapped_tensors_are_those_of_a_file_that_is_read_whole(stored, manifest)
         for a, b in zip(mapped.past, whole.past, strict=True):
             np.testing.assert_array_equal(a, b)
             assert a.dtype == np.float32 and not a.flags.writeable and not a.flags.owndata
+
+
+@pytest.mark.parametrize("bundle", ["decoder-shared", "encoder-shared"])
+def test_half_precision_keys_stay_in_the_file_and_answer_as_float32_ones(bundle, tmp_path):
+    folder = GOLDEN / bundle
+    model = edgetune_runtime.load(folder, threads=1)
+    for name, file in model.manifest.adapters.items():
+        with safe_open(str(folder / file), framework="np") as opened:
+            metadata = opened.metadata()
+        half = {key: x.astype(np.float16) for key, x in load_file(folder / file).items()}
+        save_file(half, tmp_path / "half.safetensors", metadata=metadata)
+        save_file({key: x.astype(np.float32) for key, x in half.items()}, tmp_path / "wide.safetensors", metadata)
+        for kind in ("half", "wide"):
+            model.add_adapter(tmp_path / f"{kind}.safetensors", f"{name} {kind}")
+        past = model.adapter_named(f"{name} half").past
+        assert all(x.dtype == np.float16 and not x.flags.owndata for x in past)
+        assert told(model, f"{name} half") == told(model, f"{name} wide")
+
+
+def told(model, adapter):
+    if model.kind == "encoder":
+        return model.class_logits([[5, 6, 7], [9]], adapter).tolist()
+    found = model.generate("once upon a time", adapter=adapter, max_new_tokens=12, logprobs=2)
+    logits = model.logits([4, 5, 6], adapter=adapter)
+    return found.token_ids, [x.logprob for x in found.logprobs], logits.tolist()
 
 
 def test_the_least_recently_used_are_let_go(stored, reads):

@@ -20,7 +20,11 @@ from .results import AdapterInfo
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """One task's tensors, float32 and contiguous, ready to be fed; they may be read-only views of a mapped file."""
+    """One task's tensors, contiguous, ready to be fed; they may be read-only views of a mapped file.
+
+    They are float32, but for keys and values, which are float16 where the file's are: they are copied into a cache or a
+    batch as they are used, and become float32 there.
+    """
 
     info: AdapterInfo
     metadata: AdapterMetadata
@@ -207,6 +211,7 @@ def _past_from(tensors: AdapterTensors, names: Sequence[str], layers: Sequence[L
     for i, name in enumerate(names):
         layer = layers[i // 2]
         same = i % 2 and name == names[i - 1]  # keys that are the values too are held once
-        past.append(past[-1] if same else tensors.taken(name, (1, layer.key_value_heads, length, layer.head_size)))
+        shape = (1, layer.key_value_heads, length, layer.head_size)
+        past.append(past[-1] if same else tensors.taken(name, shape, half=True))
         length = None if i % 2 else past[-1].shape[2]
     return tuple(past)
