@@ -54,7 +54,8 @@ def said(*texts, decoder=None, **changes):
     """Text, tokens and reason of every row."""
     requests = [Request(np.array([LETTERS.index(c) for c in text]), None, options(**changes)) for text in texts]
     chunks = [[] for _ in texts]
-    for row, chunk in generated_chunks(decoder or Script(), Letters(), [END], requests, 0.0):
+    groups = [range(i, min(i + MAX_ROWS, len(texts))) for i in range(0, len(texts), MAX_ROWS)]
+    for row, chunk in generated_chunks(decoder or Script(), Letters(), [END], requests, 0.0, groups):
         chunks[row].append(chunk)
     assert all(chunk.finish_reason is None for row in chunks for chunk in row[:-1])
     results = [generation_from(x) for x in chunks]
@@ -103,7 +104,7 @@ def test_more_rows_than_a_batch_holds_run_in_groups():
 @pytest.mark.parametrize("stop", [(), ("de",)])
 def test_chunks_joined_are_the_whole(stop):
     request = Request(np.array([1, 2, 3, 4, 5]), None, options(stop=stop))
-    chunks = [chunk for _, chunk in generated_chunks(Script(), Letters(), [END], [request], 0.0)]
+    chunks = [chunk for _, chunk in generated_chunks(Script(), Letters(), [END], [request], 0.0, [range(1)])]
     assert all(chunk.text for chunk in chunks[:-1])
     assert "".join(chunk.text for chunk in chunks) == ("abc" if stop else "abcde")
     assert [t for chunk in chunks for t in chunk.token_ids] == [1, 2, 3, 4, 5]
@@ -111,6 +112,6 @@ def test_chunks_joined_are_the_whole(stop):
 
 def test_timing_comes_with_the_last_chunk():
     request = Request(np.array([1, 2, 3]), None, options())
-    *rest, last = [chunk for _, chunk in generated_chunks(Script(), Letters(), [END], [request], 0.0)]
+    *rest, last = [chunk for _, chunk in generated_chunks(Script(), Letters(), [END], [request], 0.0, [range(1)])]
     assert all(chunk.timing is None for chunk in rest)
     assert last.timing.first_token_ms > 0 and last.timing.tokens_per_second > 0

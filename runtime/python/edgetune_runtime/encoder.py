@@ -13,6 +13,7 @@ from .adapter import Adapter
 from .heads import joined_heads
 from .layer import Layer
 from .manifest import Manifest
+from .memory import Memory
 from .optional_inputs import optional_feeds
 from .results import Classification
 from .session import element_type, past_names
@@ -42,8 +43,8 @@ class Classifier(Protocol):
 class Encoder:
     """The graph of an encoder, shared or standalone. It holds no state, so threads may share it."""
 
-    def __init__(self, session: ort.InferenceSession, manifest: Manifest):
-        self._session, self._manifest = session, manifest
+    def __init__(self, session: ort.InferenceSession, manifest: Manifest, memory: Memory):
+        self._session, self._manifest, self._memory = session, manifest, memory
         self._shared = manifest.form == "shared"
         self._names = past_names(len(manifest.graph.layers))
         self._dtype = element_type(session, "head.weight") if self._shared else np.float32
@@ -53,12 +54,14 @@ class Encoder:
 
         A graph that tags gives them for every token, [T, C].
 
-        Rows of like length run together, at most 32, whatever their adapters are.
+        Rows of like length run together, whatever their adapters are: at most 32, and as many as the memory limit
+        allows.
         """
         order = sorted(range(len(rows)), key=lambda r: len(rows[r].token_ids))
         results: list[np.ndarray] = [np.empty(0)] * len(rows)
-        for start in range(0, len(order), MAX_ROWS):
-            group = order[start : start + MAX_ROWS]
+        lengths = [len(rows[r].token_ids) + rows[r].adapter.info.virtual_tokens for r in order]
+        for places in self._memory.groups(lengths, MAX_ROWS):
+            group = order[places.start : places.stop]
             for r, logits in zip(group, self._run([rows[r] for r in group])):
                 results[r] = logits
         return results

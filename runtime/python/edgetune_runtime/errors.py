@@ -21,6 +21,10 @@ class ContextLengthError(EdgetuneError, ValueError):
     """More positions are asked for than the base can hold; names the numbers."""
 
 
+class MemoryLimitError(EdgetuneError, MemoryError):
+    """A model that does not fit the memory that the caller allows; names both in bytes."""
+
+
 class TaskError(EdgetuneError, TypeError):
     """A bundle was asked for a task that it was not made for."""
 

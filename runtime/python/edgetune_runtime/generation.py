@@ -19,21 +19,26 @@ MAX_ROWS = 16
 
 
 def generated_chunks(
-    decoder: Decoder, tokenizer: Tokenizer, end_ids: Sequence[int], requests: Sequence[Request], started: float
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    end_ids: Sequence[int],
+    requests: Sequence[Request],
+    started: float,
+    groups: Sequence[range],
 ) -> Iterator[tuple[int, Chunk]]:
     """Chunks of all requests, each as soon as it is certain, with the place of its result: `n` for each request.
 
-    `started` is when the call began, in `time.perf_counter` seconds. A row that ends leaves the batch.
+    `started` is when the call began, in `time.perf_counter` seconds. The requests of one of `groups` decode together,
+    and a row that ends leaves the batch.
     """
     if not requests:
         return
-    results = requests[0].options.n
-    texts, limits = max(MAX_ROWS // results, 1), Limits(requests[0].options, started)
-    for start in range(0, len(requests), texts):
-        group, began = requests[start : start + texts], started if start == 0 else time.perf_counter()
+    results, limits = requests[0].options.n, Limits(requests[0].options, started)
+    for places in groups:
+        group, began = requests[places.start : places.stop], started if places.start == 0 else time.perf_counter()
         rows = [Progress(r.sample(i), tokenizer, end_ids, began) for r in group for i in range(results)]
         for row, chunk in _batch_chunks(decoder, group, rows, limits):
-            yield start * results + row, chunk
+            yield places.start * results + row, chunk
 
 
 def _batch_chunks(

@@ -9,23 +9,25 @@ import numpy as np
 from .encoder import EncoderRow
 from .engine import Decoder
 from .generation import MAX_ROWS
+from .memory import Memory
 
 
 class WordClassifier:
     """A decoder that answers as `Encoder` does. It holds no state of a call, so threads may share it."""
 
-    def __init__(self, decoder: Decoder):
-        self._decoder = decoder
+    def __init__(self, decoder: Decoder, memory: Memory):
+        self._decoder, self._memory = decoder, memory
 
     def class_logits(self, rows: Sequence[EncoderRow]) -> list[np.ndarray]:
         """The logits [C] of every row: of each label the mean over its words, after the row's last token.
 
-        Rows with different adapters run together, of like length and at most 16.
+        Rows with different adapters run together, of like length, at most 16 and as many as the memory limit allows.
         """
         order = sorted(range(len(rows)), key=lambda r: len(rows[r].token_ids))
         results: list[np.ndarray] = [np.empty(0)] * len(rows)
-        for start in range(0, len(order), MAX_ROWS):
-            group = order[start : start + MAX_ROWS]
+        lengths = [len(rows[r].token_ids) + rows[r].adapter.info.virtual_tokens for r in order]
+        for places in self._memory.groups(lengths, MAX_ROWS):
+            group = order[places.start : places.stop]
             ids = [np.asarray(rows[r].token_ids, np.int64) for r in group]
             logits, _ = self._decoder.prefill(ids, [rows[r].adapter for r in group])
             for r, scores in zip(group, logits):

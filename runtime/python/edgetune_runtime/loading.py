@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from .adapter import folded_adapter
@@ -13,6 +14,7 @@ from .decoder import SharedDecoder
 from .encoder import Encoder
 from .errors import OptionError
 from .manifest import Manifest, read_manifest
+from .memory import Memory, planned_memory
 from .model import Model
 from .pair_decoder import PairDecoder
 from .resources import Resources
@@ -31,31 +33,38 @@ def load(
     arena: bool = True,
     profile: str | os.PathLike[str] | None = None,
     verify: bool = True,
+    memory_limit: int | None = None,
     adapter_memory_limit: int | None = None,
 ) -> Model:
     """The model in the bundle folder at `path`.
 
     `threads`, `spin`, `arena` and `profile` are onnxruntime's, see `Resources`. `verify` compares every file with its
-    SHA-256, an adapter's when its tensors are read: at its first use. `adapter_memory_limit`, in bytes, is how much of
+    SHA-256, an adapter's when its tensors are read: at its first use. `memory_limit`, in bytes, is what the model may
+    need: the context becomes shorter where that is enough, see `Memory`. `adapter_memory_limit` is how much of
     adapters' tensors stays in memory beyond the calls that use them. Raises BundleError if the bundle is missing,
-    incomplete, altered or of an unknown version, AdapterError if one of its adapters does not fit, OptionError for an
-    option out of its range.
+    incomplete, altered or of an unknown version, AdapterError if one of its adapters does not fit, MemoryLimitError if
+    the model does not fit the limit, OptionError for an option out of its range.
     """
-    memory = AdapterMemory(checked_bytes("adapter_memory_limit", adapter_memory_limit))
+    limit, adapter_limit = (
+        checked_bytes("memory_limit", memory_limit),
+        checked_bytes("adapter_memory_limit", adapter_memory_limit),
+    )
     folder = Path(path)
     manifest = read_manifest(folder)
+    memory = planned_memory(manifest, limit, adapter_limit)
+    manifest = replace(manifest, graph=replace(manifest.graph, max_positions=memory.max_positions))
     verification = Verification(folder, manifest, set(manifest.adapters.values()), verify=verify)
     try:
-        return opened(folder, manifest, memory, Resources(threads, spin, arena, profile), verify=verify)
+        adapters = AdapterSet(manifest, known_adapters(folder, manifest, verify=verify), AdapterMemory(adapter_limit))
+        return opened(folder, manifest, adapters, memory, Resources(threads, spin, arena, profile))
     finally:
         # where both fail, an altered file is the reason
         verification.done()
 
 
-def opened(folder: Path, manifest: Manifest, memory: AdapterMemory, resources: Resources, *, verify: bool) -> Model:
+def opened(folder: Path, manifest: Manifest, adapters: AdapterSet, memory: Memory, resources: Resources) -> Model:
     """The model, its files taken as they are; raises as `load` does."""
     tokenizer = read_tokenizer(folder / manifest.tokenizer.file)
-    adapters = AdapterSet(manifest, known_adapters(folder, manifest, verify=verify), memory)
     graph_path = folder / manifest.graph.file
     session = open_session(graph_path, resources)
     check_graph(session, manifest, graph_path)
@@ -65,11 +74,11 @@ def opened(folder: Path, manifest: Manifest, memory: AdapterMemory, resources: R
         check_pair_encoder(encoder, manifest, pair, encoder_path)
         target = read_tokenizer(folder / pair.target_tokenizer) if pair.target_tokenizer else tokenizer
         engine = PairDecoder(encoder, session, manifest)
-        return Model(manifest, tokenizer, adapters, decoder=engine, target_tokenizer=target)
+        return Model(manifest, tokenizer, adapters, memory, decoder=engine, target_tokenizer=target)
     if manifest.kind == "encoder":
-        return Model(manifest, tokenizer, adapters, encoder=Encoder(session, manifest))
+        return Model(manifest, tokenizer, adapters, memory, encoder=Encoder(session, manifest, memory))
     decoder = (StandaloneDecoder if manifest.standalone else SharedDecoder)(session, manifest.graph)
-    return Model(manifest, tokenizer, adapters, decoder=decoder)
+    return Model(manifest, tokenizer, adapters, memory, decoder=decoder)
 
 
 def known_adapters(folder: Path, manifest: Manifest, *, verify: bool) -> Mapping[str, Known]:

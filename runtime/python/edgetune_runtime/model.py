@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
@@ -17,7 +18,7 @@ from .engine import Decoder
 from .ensemble import Ensemble
 from .ensemble_decoder import EnsembleDecoder
 from .errors import AdapterError, InputError, OptionError
-from .generation import generated_chunks, generations_from, told
+from .generation import MAX_ROWS, generated_chunks, generations_from, told
 from .inputs import DEFAULT, AdapterChoice, ManyTexts, OneText, place, rows_from
 from .options import Options, options_from
 from .pair_decoder import PairDecoder
@@ -56,6 +57,11 @@ class Model(Scoring):
     def ensembles(self) -> Mapping[str, Ensemble]:
         """Adapters of one task that the bundle names together."""
         return self.manifest.ensembles
+
+    @property
+    def max_positions(self) -> int | None:
+        """The context: virtual tokens, text and new tokens together; shorter than the base's under a `memory_limit`."""
+        return self.manifest.graph.max_positions
 
     @property
     def default_adapter(self) -> str | None:
@@ -194,7 +200,10 @@ class Model(Scoring):
     def _chunks(
         self, decoder: Decoder | PairDecoder, requests: Sequence[Request], started: float
     ) -> Iterator[tuple[int, Chunk]]:
-        chunks = beam_chunks if requests and requests[0].options.num_beams > 1 else generated_chunks
+        groups = self._groups(decoder, requests)
+        chunks = partial(generated_chunks, groups=groups)
+        if requests and requests[0].options.num_beams > 1:
+            chunks = beam_chunks
         if any(request.options.prompt_lookup_num_tokens for request in requests):
             if isinstance(decoder, EnsembleDecoder):
                 raise OptionError(
@@ -205,3 +214,15 @@ class Model(Scoring):
         found = chunks(decoder, self.target_tokenizer, self.eos_token_ids, requests, started)  # type: ignore[arg-type]
         on_chunk = requests[0].options.on_chunk if requests else None
         return found if on_chunk is None else told(on_chunk, found)
+
+    def _groups(self, decoder: Decoder | PairDecoder, requests: Sequence[Request]) -> list[range]:
+        """Which texts decode together, as far as the memory limit allows; MemoryLimitError: not one does."""
+        if not requests:
+            return []
+        members = len(decoder.members) if isinstance(decoder, EnsembleDecoder) else 1
+        rows = members * max(requests[0].options.n, requests[0].options.num_beams)
+        positions = [
+            len(x.token_ids) + (x.adapter.info.virtual_tokens if x.adapter else 0) + x.options.max_new_tokens
+            for x in requests
+        ]
+        return self.memory.groups(positions, max(MAX_ROWS // rows, 1), rows)

@@ -17,6 +17,7 @@ from .errors import OptionError, TaskError
 from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, place, rows_from, words_from
 from .label_words import WordClassifier
 from .manifest import Manifest
+from .memory import Memory
 from .pair_decoder import PairDecoder
 from .results import Classification, Regression, Tagging
 from .tagging import tagging_from
@@ -37,6 +38,7 @@ class Reading:
         manifest: Manifest,
         tokenizer: Tokenizer,
         adapters: AdapterSet,
+        memory: Memory,
         *,
         encoder: Encoder | None = None,
         decoder: ExtendableDecoder | None = None,
@@ -45,6 +47,8 @@ class Reading:
         self._encoder, self._decoder = encoder, decoder
         self._texts = Texts(manifest, tokenizer)
         self._adapters = adapters
+        self.memory = memory
+        """What the model needs of memory, and the context that a `memory_limit` left."""
 
     @property
     def encoder(self) -> Encoder:
@@ -64,7 +68,7 @@ class Reading:
             raise TaskError(
                 "this bundle holds an encoder-decoder, which does not classify. Use generate, or an encoder's bundle."
             )
-        return WordClassifier(self._decoder)
+        return WordClassifier(self._decoder, self.memory)
 
     @overload
     def classify(

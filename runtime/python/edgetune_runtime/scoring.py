@@ -15,6 +15,7 @@ from .engine import ExtendableDecoder
 from .errors import InputError, TaskError
 from .inputs import DEFAULT, AdapterChoice, ManyTexts, OneText, Row, checked_token_ids, rows_from
 from .manifest import Manifest
+from .memory import Memory
 from .pair_decoder import PairDecoder
 from .reading import Reading
 from .results import Score
@@ -31,12 +32,13 @@ class Scoring(Reading):
         manifest: Manifest,
         tokenizer: Tokenizer,
         adapters: AdapterSet,
+        memory: Memory,
         *,
         encoder: Encoder | None = None,
         decoder: ExtendableDecoder | None = None,
         target_tokenizer: Tokenizer | None = None,
     ):
-        super().__init__(manifest, tokenizer, adapters, encoder=encoder, decoder=decoder)
+        super().__init__(manifest, tokenizer, adapters, memory, encoder=encoder, decoder=decoder)
         self.target_tokenizer = target_tokenizer or tokenizer
         """Of what is generated: `tokenizer`, but for encoder–decoders that write in a vocabulary of their own."""
         self._constraints = Constraints(self.target_tokenizer, manifest.graph.vocab_size, self.eos_token_ids)
