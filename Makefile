@@ -13,7 +13,7 @@ demo: $(DONE)
 	$(BIN)/edgetune demo --force
 
 test: $(DONE)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: $(DONE)
 	$(BIN)/ruff check .

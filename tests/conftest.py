@@ -5,9 +5,13 @@ tests also run where neither jaxtyping nor torch is installed.
 """
 
 import functools
+import os
 import sys
 from contextlib import suppress
 from types import ModuleType
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process on every core has one thread; read as torch is imported
 
 with suppress(ImportError):
     import torch

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import edgetune_runtime
+from edgetune_runtime.manifest import check_files
 
 from edgetune.adapter import Adapter
 from edgetune.errors import AdapterError, ConfigError
@@ -47,6 +48,9 @@ def add_adapter(
             f"{bundle} already has an adapter named {name!r}; --force replaces it, --name adds it beside"
         )
     path = bundle / manifest.adapter_path(name)
+    # loading leaves adapters unread; an altered one is not to be taken along, but --force may replace it
+    others = {*model.manifest.adapters.values()} - {manifest.adapter_path(name)}
+    check_files(bundle, {file: model.manifest.files[file] for file in others})
     if base is None:
         data = device_file(name, adapter, None)
     else:

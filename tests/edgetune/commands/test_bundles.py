@@ -193,8 +193,8 @@ def test_a_damaged_bundle_is_refused_by_every_command(refused, copied, rows, tra
     damage, told = DAMAGE[name]
     bundle = copied("classify")
     damage(bundle)
-    assert told in refused("run", bundle, "w1 w2")
-    assert told in refused("evaluate", "--bundle", bundle, "--data", rows("classify"))
+    assert told in refused("run", bundle, "w1 w2", "--adapter", "prompt")
+    assert told in refused("evaluate", "--bundle", bundle, "--data", rows("classify"), "--adapter", "prompt")
     assert told in refused("add-adapter", bundle, trained["classify", "prefix"], "--name", "more")
 
 

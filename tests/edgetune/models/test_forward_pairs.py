@@ -10,7 +10,9 @@ from edgetune.models.forward_pairs import pair_keys_and_values, pair_logits_at, 
 from edgetune.models.layer import LayerShape
 from edgetune.models.virtual import NOTHING, Virtual
 
-close = dict(rtol=0, atol=5e-5)
+close = dict(
+    rtol=0, atol=2e-4
+)  # CPUs round their products differently: 8e-5 was seen for mT5; what is wrong is above 1e-2
 cached_base = functools.cache(pair_base)
 CASES = {
     "nothing": dict(places=()),
