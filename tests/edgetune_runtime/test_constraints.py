@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from edgetune_runtime import InputError, MissingExtraError, OptionError, TaskError
+from edgetune_runtime.closing import CLOSERS, Closing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from references.schemas import SCHEMAS
@@ -27,8 +28,63 @@ def test_every_output_parses_and_fits_its_schema(model, schema, seed):
     found = model.generate("a", json_schema=schema, temperature=1.0, seed=seed, logit_bias={100: 1.0})
     if found.finish_reason == "eos":
         jsonschema.validate(json.loads(found.text), schema)
-    else:  # 128 positions are few: what was cut says so
-        assert found.finish_reason == "length" and len(found.token_ids) > 100
+    else:  # 128 positions are few: not even the shortest text fits, and what was cut says so
+        assert found.finish_reason == "length" and len(shortest_text(schema)) > len(found.token_ids) > 100
+
+
+def shortest_text(schema):
+    kind = schema.get("type")
+    if kind == "object":
+        inner = [f"{json.dumps(k)}:{shortest_text(schema['properties'][k])}" for k in schema["required"]]
+        return "{" + ",".join(inner) + "}"
+    if kind == "array":
+        return "[" + ",".join([shortest_text(schema["items"])] * schema["minItems"]) + "]"
+    if "enum" in schema:
+        return min((json.dumps(x) for x in schema["enum"]), key=len)
+    return {"boolean": "true", "null": "null", "string": '"' + "a" * schema.get("minLength", 0) + '"'}.get(kind, "0")
+
+
+ENDLESS = {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]}}
+
+
+@pytest.mark.parametrize("most", [2, 3, 10, 25, 60, 90])
+def test_what_could_go_on_for_ever_is_brought_to_an_end(model, most):
+    first = model.generate("a", json_schema=ENDLESS, max_new_tokens=most, temperature=1.5, seed=5, n=8)
+    for found in (first, *first.others):
+        jsonschema.validate(json.loads(found.text), ENDLESS)
+        assert found.finish_reason == "eos" and len(found.token_ids) <= most
+
+
+class Brackets:
+    """Token 1 opens, token 2 closes; a text is whole where nothing is open."""
+
+    def __init__(self, depth=0):
+        self.depth = depth
+
+    def deep_copy(self):
+        return Brackets(self.depth)
+
+    def is_accepting(self):
+        return self.depth == 0
+
+    def compute_ff_tokens(self):
+        return []
+
+    def compute_bitmask(self):
+        return bytes([0b110 if self.depth else 0b10])
+
+    def try_consume_tokens(self, tokens):
+        self.depth += sum({1: 1, 2: -1}[x] for x in tokens)
+        return len(tokens)
+
+
+@pytest.mark.parametrize(
+    ("depth", "token", "left", "taken"),
+    [(1, 1, 200, 1), (1, 1, 3, 1), (1, 1, 2, 2), (5, 1, 6, 2), (5, 1, 7, 1), (0, 1, 2, 1), (0, 1, 1, 7), (3, 1, 2, 1)],
+)
+def test_a_token_is_taken_only_if_the_text_can_still_end(depth, token, left, taken):
+    closing = Closing(Brackets(), [2] * len(CLOSERS), end=7, most=100)
+    assert closing.within(Brackets(depth), token, left) == taken
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=QUIET)
@@ -50,7 +106,7 @@ def test_every_choice_can_come(model):
 def test_the_whole_text_matches_the_expression(model, pattern):
     first = model.generate("a", regex=pattern, temperature=1.0, seed=3, n=8, max_new_tokens=60)
     for found in (first, *first.others):
-        assert found.finish_reason == "length" or re.fullmatch(pattern, found.text)
+        assert found.finish_reason == "eos" and re.fullmatch(pattern, found.text)
 
 
 def test_a_text_follows_a_grammar(model):
@@ -127,7 +183,7 @@ def test_a_tokenizer_that_cannot_be_read_is_named():
 
     words = Tokenizer(Inner(WordLevel({"a": 0, "</s>": 1}, unk_token="a")))
     with pytest.raises(TaskError, match="cannot read this bundle's tokenizer"):
-        Constraints(words, 2, [1]).matcher(options_from({"choices": ["a"]}))
+        Constraints(words, 2, [1]).grammar(options_from({"choices": ["a"]}))
 
 
 def test_without_the_extra_it_is_named(model, monkeypatch):

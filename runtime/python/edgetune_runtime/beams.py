@@ -51,7 +51,7 @@ class Search:
     def __init__(self, request: Request, tokenizer: Tokenizer, end_ids: Sequence[int]):
         self._request, self._tokenizer, self._end_ids = request, tokenizer, list(end_ids)
         self._options, self._width = request.options, request.options.num_beams
-        self._is_plain = request.matcher is None and not self._processors()
+        self._is_plain = request.grammar is None and not self._processors()
         self._kept = max(2, 1 + len(self._end_ids)) * self._width
         self._could_improve = True
         self.running = [Beam(0.0, ())]
@@ -96,8 +96,8 @@ class Search:
         if not self._is_plain:
             for process in self._processors():
                 process(logits, beam.token_ids)
-            if self._request.matcher is not None:
-                Following(self._request.matcher, 0 if forced.first is None else 1)(logits, beam.token_ids)
+            if self._request.grammar is not None:
+                Following(self._request.grammar, 0 if forced.first is None else 1)(logits, beam.token_ids)
         logits += np.float32(beam.score)
         return logits
 

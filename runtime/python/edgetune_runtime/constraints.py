@@ -1,8 +1,9 @@
 """Output that follows a grammar: a choice of strings, a regular expression, a JSON schema, a Lark grammar.
 
 Before each token is chosen, every token that no text of the grammar can go on with gets the logit −inf; end tokens are
-left only where the text is whole. So a text that ends by itself always parses. One that is cut by `max_new_tokens`,
-`max_time_s` or `cancel` says so in its `finish_reason`, and is a beginning only. The grammars are llguidance's.
+left only where the text is whole. So a text that ends always parses, and near `max_new_tokens` it is brought to an end,
+see closing.py. One that is cut by `max_time_s` or `cancel`, or for which no end was found in time, says so in its
+`finish_reason` and is a beginning only. The grammars are llguidance's.
 """
 
 from __future__ import annotations
@@ -10,13 +11,27 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .closing import CLOSERS, Closing
 from .errors import MissingExtraError, OptionError, TaskError
 from .options import Options
 from .tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """A grammar, compiled for a tokenizer. Threads may share it."""
+
+    matcher: Any
+    """llguidance's, at the grammar's start; nobody alters it."""
+    closers: tuple[int, ...]
+    """The tokens that bring a text to an end, by preference."""
+    end: int
+    """An end token."""
 
 
 class Constraints:
@@ -26,8 +41,8 @@ class Constraints:
         self._tokenizer, self._vocab_size, self._end_ids = tokenizer, vocab_size, list(end_ids)
         self._lock, self._vocabulary = threading.Lock(), None
 
-    def matcher(self, options: Options) -> Any | None:
-        """What follows the grammar that the options ask for; None: they ask for none.
+    def grammar(self, options: Options) -> Grammar | None:
+        """The grammar that the options ask for; None: they ask for none.
 
         Raises MissingExtraError without llguidance, OptionError, naming the option, for a grammar that is none,
         TaskError for a tokenizer that llguidance cannot read.
@@ -42,10 +57,11 @@ class Constraints:
             grammar = grammar_of(kind, getattr(options, kind), library.LLMatcher)
         except ValueError as error:
             raise OptionError(f"{kind}: {error}. Correct it.") from None
-        matcher = library.LLMatcher(self._tokens(library), grammar, log_level=0)
+        tokens = self._tokens(library)
+        matcher = library.LLMatcher(tokens, grammar, log_level=0)
         if matcher.is_error():
             raise OptionError(f"{kind}: {matcher.get_error().splitlines()[0]}. Correct it.")
-        return matcher
+        return Grammar(matcher, tuple(tokens.tokenize_str(x)[0] for x in CLOSERS), self._end_ids[0])
 
     def _tokens(self, library: Any) -> Any:
         with self._lock:
@@ -88,9 +104,10 @@ def grammar_of(kind: str, value: Any, compiler: Any) -> str:
 class Following:
     """A processor that leaves the tokens with which a grammar can go on. It belongs to one row."""
 
-    def __init__(self, matcher: Any, skipped: int = 0):
-        """`matcher` stands at the grammar's start and is not altered; the first `skipped` new tokens are not its."""
-        self._matcher, self._read = matcher.deep_copy(), skipped
+    def __init__(self, grammar: Grammar, skipped: int = 0):
+        """The first `skipped` new tokens are not the grammar's."""
+        self._grammar, self._matcher, self._read = grammar, grammar.matcher.deep_copy(), skipped
+        self._closing: Closing | None = None
 
     def __call__(self, logits: np.ndarray, new_ids: Sequence[int]) -> None:
         """See `Processor`. Raises OptionError where the other options leave no token, or the grammar is too large."""
@@ -101,6 +118,17 @@ class Following:
         logits[allowed == 0] = -np.inf
         if logits.max() == -np.inf:
             raise OptionError("logit_bias: bans every token with which the grammar can go on. Ban fewer tokens.")
+
+    def within(self, token: int, new_ids: Sequence[int], left: int) -> int:
+        """`token`, or the one to take in its place so that the text can be whole.
+
+        `left` tokens may follow `new_ids`, an end token beside them.
+        """
+        self._consume(new_ids)
+        if self._closing is None:
+            grammar = self._grammar
+            self._closing = Closing(grammar.matcher, grammar.closers, grammar.end, len(new_ids) + left)
+        return self._closing.within(self._matcher, token, left)
 
     def has_ended(self, new_ids: Sequence[int]) -> bool:
         """Nothing can follow the new tokens."""

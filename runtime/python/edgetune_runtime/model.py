@@ -193,9 +193,9 @@ class Model(Scoring):
         else:
             chosen = [(x,) for x in self._adapters.chosen(adapter, len(rows))]
         self._adapters.refuse_other_tasks([x for row in chosen for x in row], "generate")
-        read, matcher = self._texts.request, self._constraints.matcher(options)
+        read, grammar = self._texts.request, self._constraints.grammar(options)
         requests = [read(r, c, options, i, place(i, is_one)) for i, (r, c) in enumerate(zip(rows, chosen))]
-        return decoder, [replace(request, matcher=matcher) for request in requests], is_one
+        return decoder, [replace(request, grammar=grammar) for request in requests], is_one
 
     def _chunks(
         self, decoder: Decoder | PairDecoder, requests: Sequence[Request], started: float

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from .adapter import Adapter
-from .constraints import Following
+from .constraints import Following, Grammar
 from .detokenizer import Detokenizer
 from .encoder_decoder import FREE, Forced
 from .logprobs import token_logprob
@@ -31,8 +30,8 @@ class Request:
     adapter: Adapter | None
     options: Resolved
     forced: Forced = FREE
-    matcher: Any = None
-    """At the start of the grammar that the text follows; None: it follows none."""
+    grammar: Grammar | None = None
+    """What the text follows; None: it follows none."""
 
     def sample(self, number: int) -> Request:
         """The same for result `number` of the text, with a seed of its own."""
@@ -47,8 +46,8 @@ class Progress:
         self._options, self._forced, self._end_ids, self._started = options, request.forced, list(end_ids), started
         self._processors = processors_for(options, request.token_ids, end_ids, request.forced.never)
         self._grammar: Following | None = None
-        if request.matcher is not None:
-            self._grammar = Following(request.matcher, skipped=0 if request.forced.first is None else 1)
+        if request.grammar is not None:
+            self._grammar = Following(request.grammar, skipped=0 if request.forced.first is None else 1)
             self._processors.append(self._grammar)
         self._sample = make_sampler(options.temperature, options.top_k, options.top_p, options.min_p, options.seed)
         self._detokenizer, self._stops = Detokenizer(tokenizer.decode), StopStrings(options.stop)
@@ -73,7 +72,10 @@ class Progress:
         for process in self._processors:
             process(logits, self._new_ids)
         given = self._given()
-        token = self.last_token = self._sample(logits) if given is None else given
+        token = self._sample(logits) if given is None else given
+        if self._grammar is not None and given is None and token not in self._end_ids:
+            token = self._grammar.within(token, self._new_ids, self._options.max_new_tokens - len(self._new_ids))
+        self.last_token = token
         self._taken += 1
         if not self._first_at:
             self._first_at = time.perf_counter()
