@@ -17,7 +17,7 @@ from edgetune.bench.machine import bandwidth_gb_s, resident_bytes
 from edgetune.errors import ConfigError
 
 SAMPLING = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "seed": 0}
-SWITCHES = 40
+SWITCHES = 100
 
 Answer = Callable[[Sequence[Any], Any], tuple[float, float] | None]
 """Answers texts; of generators, milliseconds until all have their first token, and tokens per second after that."""
@@ -52,7 +52,8 @@ def bench(
     points = [measured(answer, texts, chosen, tokens, rows, plan, tell) for tokens, rows in places(plan)]
     added = resident_bytes() - before
     tell("switching adapters")
-    switch = switch_us(answer, texts, [name for name, info in model.adapters.items() if info.task == task])
+    brief = answer_of(model, task, replace(plan, new_tokens=1))
+    switch = switch_us(brief, texts, [name for name, info in model.adapters.items() if info.task == task])
     tell("the machine's bandwidth")
     sizes = {file: file.stat().st_size for file in Path(path).rglob("*") if file.is_file()}
     return Bench(
@@ -100,23 +101,27 @@ def measured(
 
 
 def switch_us(answer: Answer, texts: Callable[[int, int], Any], names: Sequence[str]) -> float | None:
-    """The median call on the shortest text whose adapter changes, less the median call whose adapter does not."""
+    """The median call whose adapter is another than that of the call before, less the median call whose is the same."""
     if len(names) < 2:
         return None
-    text = [texts(1, 0)]
+    other, same = switch_times(answer, texts, names)
+    return max(0.0, median(other) - median(same)) * 1e6
 
-    def taken(pair: Sequence[str]) -> float:
-        times = []
-        for number in range(SWITCHES):
-            start = time.perf_counter()
-            answer(text, pair[number % 2])
-            times.append(time.perf_counter() - start)
-        return median(times)
 
-    first, second = names[:2]
-    taken([first, second])
-    same = (taken([first, first]) + taken([second, second])) / 2
-    return max(0.0, taken([first, second]) - same) * 1e6
+def switch_times(
+    answer: Answer, texts: Callable[[int, int], Any], names: Sequence[str], switches: int = SWITCHES
+) -> tuple[list[float], list[float]]:
+    """Seconds of calls on the shortest text, with another adapter than the call before and with the same.
+
+    They go A A B B A A …, so that both kinds see the same moments of the machine.
+    """
+    text, (first, second) = [texts(1, 0)], names[:2]
+    times: list[float] = []
+    for number in range(2 * switches + 2):
+        start = time.perf_counter()
+        answer(text, second if number // 2 % 2 else first)
+        times.append(time.perf_counter() - start)
+    return times[2::2], times[3::2]
 
 
 def texts_of(model: edgetune_runtime.Model, task: str, adapter: str | None) -> Callable[[int, int], Any]:

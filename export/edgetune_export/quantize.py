@@ -18,11 +18,12 @@ def quantized(model: ir.Model, roundings: Mapping[str, Rounding], weights: Weigh
     """The same model, rewritten in place. `roundings` are by parameter (edgetune.models.rounding)."""
     rewriter, tables = Rewriter(model), {}
     of = lambda value: roundings.get(parameter_of(value) or "")  # noqa: E731
+    products = rewriter.nodes("MatMul")
+    turned = {transpose.inputs[0] for node in products if (transpose := made_by(node.inputs[1], "Transpose"))}
     for node in rewriter.nodes("Gather"):
         rounding = of(node.inputs[0])
         if rounding is not None and rounding.block_size and attribute(node, "axis", 0) == 0:
-            look_up(rewriter, node, rounding, tables)
-    products = rewriter.nodes("MatMul")
+            look_up(rewriter, node, rounding, tables, alone=node.inputs[0] not in turned)
     for number, node in enumerate(products):
         transpose = made_by(node.inputs[1], "Transpose")
         weight = node.inputs[1] if transpose is None else transpose.inputs[0]
@@ -43,26 +44,36 @@ def quantized(model: ir.Model, roundings: Mapping[str, Rounding], weights: Weigh
     return model
 
 
-def kept(rewriter: Rewriter, weight: ir.Value, rounding: Rounding, *, turned: bool = False) -> dict[str, ir.Value]:
-    """The initializers of a weight: `packed`, `scales` and, asymmetric, `zero_points`."""
+def kept(
+    rewriter: Rewriter, weight: ir.Value, rounding: Rounding, *, turned: bool = False, flat: bool = False
+) -> dict[str, ir.Value]:
+    """The initializers of a weight: `packed`, which `flat` makes a matrix, `scales` and, asymmetric, `zero_points`."""
     tensor = constant(weight)
     assert tensor is not None
     array = tensor.numpy()
     made: Stored = stored(array.T if turned else array, rounding)
-    arrays = {"packed": made.packed, "scales": made.scales, "zero_points": made.zero_points}
+    packed = made.packed.reshape(len(made.packed), -1) if flat else made.packed
+    arrays = {"packed": packed, "scales": made.scales, "zero_points": made.zero_points}
     suffix = {"packed": f"int{rounding.bits}", "scales": "scales", "zero_points": "zero_points"}
     return {part: rewriter.constant(f"{weight.name}.{suffix[part]}", x) for part, x in arrays.items() if x is not None}
 
 
-def look_up(rewriter: Rewriter, node: ir.Node, rounding: Rounding, tables: dict[ir.Value, dict[str, ir.Value]]) -> None:
-    """GatherBlockQuantized over `[V, H · bits / 8]`: the bytes of a product with the table's transpose, as a matrix."""
+def look_up(
+    rewriter: Rewriter, node: ir.Node, rounding: Rounding, tables: dict[ir.Value, dict[str, ir.Value]], *, alone: bool
+) -> None:
+    """GatherBlockQuantized over `[V, H · bits / 8]`: the bytes of a product with the table's transpose, as a matrix.
+
+    A table that is `alone`, in no product, is stored as that matrix: ONNX Runtime folds a Reshape into a copy.
+    """
     table = node.inputs[0]
     assert table is not None
     if table not in tables:
-        tables[table] = kept(rewriter, table, rounding, turned=True)
+        tables[table] = kept(rewriter, table, rounding, turned=True, flat=alone)
     made = tables[table]
-    rows, blocks, size = made["packed"].shape  # type: ignore[misc]
-    matrix = rewriter.op("Reshape", [made["packed"], rewriter.ints(rows, blocks * size)]).outputs[0]  # type: ignore[arg-type,operator]
+    matrix = made["packed"]
+    if not alone:
+        rows, blocks, size = matrix.shape  # type: ignore[misc]
+        matrix = rewriter.op("Reshape", [matrix, rewriter.ints(rows, blocks * size)]).outputs[0]  # type: ignore[arg-type,operator]
     attributes = {
         "gather_axis": 0, "quantize_axis": 1, "bits": rounding.bits, "block_size": rounding.block_size,
     }  # fmt: skip

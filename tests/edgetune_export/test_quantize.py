@@ -77,6 +77,16 @@ def test_table_and_tied_head_are_stored_once(tied, tmp_path, weights, stored):
     assert (types["GatherBlockQuantized"], types["MatMulNBits"]) == ((1, 9) if weights.rounds else (0, 0))
 
 
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_onnxruntime_copies_no_table_that_no_product_reads(encoder, tmp_path, precision):
+    export_bundle(encoder, {}, tmp_path / "b", weights=Weights(precision), task="classify")
+    graph = onnx.load(tmp_path / "b/model.onnx", load_external_data=False).graph
+    stored = {x.name: list(x.dims) for x in graph.initializer}
+    tables = [stored[n.input[0]] for n in graph.node if n.op_type == "GatherBlockQuantized"]
+    width = encoder.hidden_size * (1 if precision == "int8" else 0.5)
+    assert [encoder.vocab_size, width] in tables and all(len(shape) == 2 for shape in tables)
+
+
 @pytest.mark.parametrize("weights", [EXACT[2], Weights("int8")], ids=lambda w: w.precision)
 def test_an_encoder_gives_the_logits_of_torch_with_rounded_weights(encoder, tmp_path, weights):
     adapter = random_adapter(encoder, "prefix", 4, 3)
