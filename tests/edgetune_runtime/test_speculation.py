@@ -10,6 +10,8 @@ from edgetune_runtime.generation import Request, generated_chunks, generation_fr
 from edgetune_runtime.options import Resolved
 from edgetune_runtime.speculation import LONGEST_PAUSE, Lookup, Pace, speculative_chunks
 
+from .conftest import GOLDEN
+
 END = 0
 LETTERS = ["", *"abcdefghijklmnopqrstuvwxyz"]
 
@@ -171,6 +173,49 @@ def test_a_bundle_writes_the_same_with_drafts_and_without(decoder):
             assert (drafted.token_ids, drafted.text, drafted.finish_reason) == (
                 plain.token_ids, plain.text, plain.finish_reason,
             )  # fmt: skip
+
+
+WORDS = "once upon a time the sun was warm and what is the weather like to be so happy in the rain"
+ENDS = ({}, {"stop": ["the", "a"]}, {"stop": "e", "temperature": 0.8, "seed": 5}, {"min_new_tokens": 9, "stop": ["x"]})
+SHAPES = (
+    {}, {"repetition_penalty": 1.2}, {"presence_penalty": 0.7, "frequency_penalty": 0.4}, {"logprobs": 2},
+    {"regex": "[a-z ]{5,60}"}, {"choices": ["once upon a time", "once upon a town", "never"]},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda x: next(iter(x), "plain"))
+def test_over_random_texts_that_repeat_themselves_drafts_change_nothing(decoder, shape):
+    rng = random.Random(0)
+    words = WORDS.split()
+    adapters = [*decoder.adapters, *([] if decoder.manifest.standalone else [None])]
+    for _ in range(12):
+        piece = [rng.choice(words) for _ in range(rng.randrange(2, 6))]
+        text = " ".join(piece * rng.randrange(1, 4) + piece[: rng.randrange(len(piece))])
+        options = {"adapter": rng.choice(adapters), "max_new_tokens": rng.randrange(9, 40), **rng.choice(ENDS), **shape}
+        if {"regex", "choices"} & set(shape):
+            options.pop("min_new_tokens", None)
+        sizes = {
+            "prompt_lookup_num_tokens": rng.choice([True, 1, 3, 12]),
+            "max_matching_ngram_size": rng.choice([1, 2, 3]),
+        }
+        plain, drafted = decoder.generate(text, **options), decoder.generate(text, **options, **sizes)
+        assert (drafted.token_ids, drafted.text, drafted.finish_reason) == (
+            plain.token_ids, plain.text, plain.finish_reason,
+        ), (text, options, sizes)  # fmt: skip
+        for a, b in zip(plain.logprobs or [], drafted.logprobs or [], strict=True):
+            assert (a.token_id, list(a.top)) == (b.token_id, list(b.top)) and abs(a.logprob - b.logprob) < 1e-4
+
+
+@pytest.mark.parametrize("other", [{"n": 2}, {"num_beams": 2}], ids=["results", "beams"])
+def test_what_drafts_do_not_go_with_is_refused(decoder, other):
+    with pytest.raises(OptionError, match="prompt_lookup_num_tokens"):
+        decoder.generate("once upon", prompt_lookup_num_tokens=4, **other)
+
+
+def test_an_ensemble_is_refused_drafts(loaded):
+    model = loaded(GOLDEN / "decoder-shared")
+    with pytest.raises(OptionError, match="prompt_lookup_num_tokens"):
+        model.generate("once upon", prompt_lookup_num_tokens=4, ensemble=list(model.adapters)[:2])
 
 
 def test_texts_of_a_list_are_each_written_as_alone(decoder):
