@@ -109,6 +109,8 @@ def export_bundle(
         (folder / "tokenizer.json").write_text(tokenizer_text(base.tokenizer), encoding="utf-8")
         if manifest.has_target_tokenizer(base):
             (folder / TARGET_TOKENIZER).write_text(tokenizer_text(base.target_tokenizer), encoding="utf-8")
+        if template := manifest.chat_template(base):
+            (folder / manifest.CHAT_TEMPLATE).write_text(template, encoding="utf-8", newline="")
         if base.kind == "decoder" and needs == PLAIN and not ort:
             written_beside(folder, base, shared=not standalone)
         if not standalone:

@@ -19,6 +19,7 @@ from edgetune_export.trace_pair import DECODER_FILE, ENCODER_FILE
 
 NAME = "bundle.json"
 GRAPH = "model.onnx"
+CHAT_TEMPLATE = "chat_template.jinja"
 FORMAT, FORMAT_VERSION = "edgetune-bundle", 1
 
 
@@ -55,7 +56,7 @@ def described(
         graph["pooling"] = pooling
         if form == "shared":
             graph["dense_heads"] = True
-    tokenizer = base.tokenizer
+    tokenizer, template = base.tokenizer, chat_template(base)
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -78,12 +79,25 @@ def described(
             **({"mask_token_id": base.mask_token_id} if base.masked else {}),
             "bos_token_id": None if tokenizer is None else tokenizer.bos_token_id,
             "eos_token_ids": [] if base.kind == "encoder" else list(base.eos_token_ids),
+            **({"chat_template_file": CHAT_TEMPLATE, "special_tokens": special_tokens(base)} if template else {}),
         },
         "adapters": {name: {"file": adapter_path(name)} for name in adapters},
         "default_adapter": adapters[0] if adapters else None,
         **({"standalone": folded} if folded else {}),
         **({"encoder_decoder": encoder_decoder(base)} if base.places else {}),
     }
+
+
+def chat_template(base: Base) -> str | None:
+    """The source of a decoder's chat template, of several the default one; None: it has none."""
+    found = getattr(base.tokenizer, "chat_template", None) if base.kind == "decoder" else None
+    return found.get("default") if isinstance(found, dict) else found
+
+
+def special_tokens(base: Base) -> dict[str, str]:
+    """What a chat template calls `bos_token`, `eos_token` and the like."""
+    found: dict[str, Any] = getattr(base.tokenizer, "special_tokens_map", {})
+    return {name: str(token) for name, token in found.items() if not isinstance(token, list)}
 
 
 def name_ort(description: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ LAYERS = (
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "optimum", "datasets", "pyarrow"}
 MAY_EXPORT = {"cli", "commands", "demo"}
 ON_THE_DEVICE = {"numpy", "onnxruntime", "tokenizers", "safetensors", "typing_extensions"}
-EXTRAS = {"llguidance"}
+EXTRAS = {"llguidance", "jinja2"}
 """Extras of the runtime's: imported inside the function that needs them."""
 MOST_LINES = 300
 

@@ -80,6 +80,16 @@ def test_decoder_rows_with_different_options_write_what_they_write_alone(decoder
     assert answers == [plain_greedy(base, adapters[name], ids, 10) for name, ids in zip(names, rows)]
 
 
+def test_a_conversation_behind_each_option_is_that_of_the_whole_text(decoder_bundle):
+    base, adapters, model = decoder_bundle
+    for name, adapter in adapters.items():
+        conversation = model.chat(adapter=name, template="{{ messages | map(attribute='content') | join(' ') }}")
+        for text in ("w10 w11 w12", "w20", "w13 w14"):
+            said = [*(x["content"] for x in conversation.messages), text]
+            ids = base.tokenizer(" ".join(said), add_special_tokens=False).input_ids
+            assert conversation.send(text, max_new_tokens=4).token_ids == plain_greedy(base, adapter, ids, 4), name
+
+
 def test_a_row_that_leaves_takes_its_suffix_and_its_lengths_along(decoder_bundle):
     base, adapters, model = decoder_bundle
     names, token = ["uneven", "after", "joined-both"], 9

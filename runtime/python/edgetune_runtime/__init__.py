@@ -15,6 +15,7 @@ from .errors import (
     BaseMismatchError,
     BundleError,
     ContextLengthError,
+    ConversationError,
     EdgetuneError,
     InputError,
     MemoryLimitError,
@@ -36,6 +37,7 @@ from .results import (
 )
 
 if TYPE_CHECKING:
+    from .conversation import Conversation as Conversation
     from .inputs import DEFAULT as DEFAULT
     from .loading import load as load
     from .model import Model as Model
@@ -51,6 +53,8 @@ __all__ = [
     "Chunk",
     "Classification",
     "ContextLengthError",
+    "Conversation",
+    "ConversationError",
     "EdgetuneError",
     "Ensemble",
     "Generation",
@@ -70,7 +74,7 @@ __all__ = [
 ]
 
 # numpy and onnxruntime take a quarter of a second to import: not before they are wanted
-_LATER = {"load": "loading", "Model": "model", "DEFAULT": "inputs"}
+_LATER = {"load": "loading", "Model": "model", "DEFAULT": "inputs", "Conversation": "conversation"}
 
 
 def __getattr__(name: str) -> Any:

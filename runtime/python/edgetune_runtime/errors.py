@@ -39,3 +39,7 @@ class OptionError(EdgetuneError, ValueError):
 
 class MissingExtraError(EdgetuneError, ImportError):
     """Something was asked for that needs an optional package; names the extra to install."""
+
+
+class ConversationError(EdgetuneError, RuntimeError):
+    """A conversation whose turn is still being written was given another, or a stored one that is not whole."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from .adapter import folded_adapter
 from .adapter_memory import AdapterMemory
 from .adapter_set import AdapterSet, Known
+from .chat_template import read_chat_template
 from .decoder import SharedDecoder
 from .encoder import Encoder
 from .errors import OptionError
@@ -78,7 +79,9 @@ def opened(folder: Path, manifest: Manifest, adapters: AdapterSet, memory: Memor
     if manifest.kind == "encoder":
         return Model(manifest, tokenizer, adapters, memory, encoder=Encoder(session, manifest, memory))
     decoder = (StandaloneDecoder if manifest.standalone else SharedDecoder)(session, manifest.graph)
-    return Model(manifest, tokenizer, adapters, memory, decoder=decoder)
+    names = manifest.tokenizer
+    template = read_chat_template(folder / names.chat_template, names.special_tokens) if names.chat_template else None
+    return Model(manifest, tokenizer, adapters, memory, decoder=decoder, chat_template=template)
 
 
 def known_adapters(folder: Path, manifest: Manifest, *, verify: bool) -> Mapping[str, Known]:

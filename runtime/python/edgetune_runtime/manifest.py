@@ -75,6 +75,10 @@ class TokenizerFiles:
     eos_token_ids: tuple[int, ...]
     mask_token_id: int | None = None
     """Where the pooling is `"mask"`, what a head reads at."""
+    chat_template: str | None = None
+    """The file that says how a conversation is written; None: the base has no such form."""
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
+    """What a chat template calls `bos_token` and the like."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,7 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
             mask_token_id=tokenizer.optional_whole("mask_token_id"),
             bos_token_id=tokenizer.optional_whole("bos_token_id"),
             eos_token_ids=tuple(tokenizer.wholes("eos_token_ids")),
+            **_chat_from(tokenizer, files, where),
         ),
         adapters=MappingProxyType(adapters),
         default_adapter=top.optional_text("default_adapter"),
@@ -239,6 +244,15 @@ def _graph_from(graph: Fields) -> Graph:
         suffixes=graph.flag("suffixes"),
         layer_lengths=graph.flag("layer_lengths"),
     )
+
+
+def _chat_from(tokenizer: Fields, files: Mapping[str, FileEntry], where: str) -> dict[str, Any]:
+    name = tokenizer.optional_text("chat_template_file")
+    if name is None:
+        return {}
+    tokens = tokenizer.object("special_tokens")
+    named = {token: tokens.text(token) for token in tokens.data}
+    return {"chat_template": _listed(name, files, where), "special_tokens": MappingProxyType(named)}
 
 
 def _files_from(top: Fields) -> dict[str, FileEntry]:

@@ -5,28 +5,24 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
 from .adapter import Adapter
 from .asynchronous import asynchronous_chunks
-from .beams import beam_chunks
+from .chatting import Chatting
 from .engine import Decoder
 from .ensemble import Ensemble
 from .ensemble_decoder import EnsembleDecoder
 from .errors import AdapterError, InputError, OptionError
-from .generation import MAX_ROWS, generated_chunks, generations_from, told
+from .generation import generations_from
 from .inputs import DEFAULT, AdapterChoice, ManyTexts, OneText, place, rows_from
 from .options import Options, options_from
 from .pair_decoder import PairDecoder
 from .progress import Request
 from .reading import AdapterChoices, EnsembleChoice
 from .results import AdapterInfo, Chunk, Generation
-from .scoring import Scoring
-from .speculation import speculative_chunks
 from .warming import TOKENS, warm
 
 if TYPE_CHECKING:
@@ -35,7 +31,7 @@ if TYPE_CHECKING:
     from .options import Cancel, GenerationOptions
 
 
-class Model(Scoring):
+class Model(Chatting):
     """A base with its adapters, made by `load`. Threads may share it."""
 
     @property
@@ -100,7 +96,7 @@ class Model(Scoring):
         decoder, requests, is_one = self._requests(texts, adapter, options_from(options), ensemble)
         n = requests[0].options.n if requests else 1
         chunks: list[list[Chunk]] = [[] for _ in range(len(requests) * n)]
-        for row, chunk in self._chunks(decoder, requests, started):
+        for row, chunk in self._writer.chunks(decoder, requests, started):
             chunks[row].append(chunk)
         results = generations_from(chunks, n)
         return results[0] if is_one else results
@@ -120,7 +116,7 @@ class Model(Scoring):
             raise InputError("stream takes one text, and this is a list. Use generate, or one stream per text.")
         if requests[0].options.n > 1:
             raise OptionError("n: stream gives one result. Use generate, with on_chunk for its pieces.")
-        return (chunk for _, chunk in self._chunks(decoder, requests, started))
+        return (chunk for _, chunk in self._writer.chunks(decoder, requests, started))
 
     def astream(self, text: OneText, **options: Any) -> AsyncIterator[Chunk]:
         """The chunks of one text for `async for`; arguments and errors as in `stream`, the errors at once.
@@ -193,36 +189,5 @@ class Model(Scoring):
         else:
             chosen = [(x,) for x in self._adapters.chosen(adapter, len(rows))]
         self._adapters.refuse_other_tasks([x for row in chosen for x in row], "generate")
-        read, grammar = self._texts.request, self._constraints.grammar(options)
-        requests = [read(r, c, options, i, place(i, is_one)) for i, (r, c) in enumerate(zip(rows, chosen))]
-        return decoder, [replace(request, grammar=grammar) for request in requests], is_one
-
-    def _chunks(
-        self, decoder: Decoder | PairDecoder, requests: Sequence[Request], started: float
-    ) -> Iterator[tuple[int, Chunk]]:
-        groups = self._groups(decoder, requests)
-        chunks = partial(generated_chunks, groups=groups)
-        if requests and requests[0].options.num_beams > 1:
-            chunks = beam_chunks
-        if any(request.options.prompt_lookup_num_tokens for request in requests):
-            if isinstance(decoder, EnsembleDecoder):
-                raise OptionError(
-                    "prompt_lookup_num_tokens: an ensemble's rows take one token at a time. Leave it out, or name one "
-                    "adapter."
-                )
-            chunks = speculative_chunks
-        found = chunks(decoder, self.target_tokenizer, self.eos_token_ids, requests, started)  # type: ignore[arg-type]
-        on_chunk = requests[0].options.on_chunk if requests else None
-        return found if on_chunk is None else told(on_chunk, found)
-
-    def _groups(self, decoder: Decoder | PairDecoder, requests: Sequence[Request]) -> list[range]:
-        """Which texts decode together, as far as the memory limit allows; MemoryLimitError: not one does."""
-        if not requests:
-            return []
-        members = len(decoder.members) if isinstance(decoder, EnsembleDecoder) else 1
-        rows = members * max(requests[0].options.n, requests[0].options.num_beams)
-        positions = [
-            len(x.token_ids) + (x.adapter.info.virtual_tokens if x.adapter else 0) + x.options.max_new_tokens
-            for x in requests
-        ]
-        return self.memory.groups(positions, max(MAX_ROWS // rows, 1), rows)
+        places = [place(i, is_one) for i in range(len(rows))]
+        return decoder, self._writer.requests(rows, chosen, options, places), is_one

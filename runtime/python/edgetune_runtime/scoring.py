@@ -9,7 +9,6 @@ import numpy as np
 
 from .adapter import Adapter
 from .adapter_set import AdapterSet
-from .constraints import Constraints
 from .encoder import Encoder
 from .engine import ExtendableDecoder
 from .errors import InputError, TaskError
@@ -41,7 +40,6 @@ class Scoring(Reading):
         super().__init__(manifest, tokenizer, adapters, memory, encoder=encoder, decoder=decoder)
         self.target_tokenizer = target_tokenizer or tokenizer
         """Of what is generated: `tokenizer`, but for encoder–decoders that write in a vocabulary of their own."""
-        self._constraints = Constraints(self.target_tokenizer, manifest.graph.vocab_size, self.eos_token_ids)
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
