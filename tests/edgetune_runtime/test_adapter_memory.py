@@ -62,7 +62,7 @@ def test_mapped_tensors_are_those_of_a_file_that_is_read_whole(stored, manifest)
 
 
 @pytest.mark.parametrize("bundle", ["decoder-shared", "encoder-shared"])
-def test_half_precision_keys_stay_in_the_file_and_answer_as_float32_ones(bundle, tmp_path):
+def test_tensors_in_half_precision_stay_in_the_file_and_answer_as_float32_ones(bundle, tmp_path):
     folder = GOLDEN / bundle
     model = edgetune_runtime.load(folder, threads=1)
     for name, file in model.manifest.adapters.items():
@@ -73,8 +73,9 @@ def test_half_precision_keys_stay_in_the_file_and_answer_as_float32_ones(bundle,
         save_file({key: x.astype(np.float32) for key, x in half.items()}, tmp_path / "wide.safetensors", metadata)
         for kind in ("half", "wide"):
             model.add_adapter(tmp_path / f"{kind}.safetensors", f"{name} {kind}")
-        past = model.adapter_named(f"{name} half").past
-        assert all(x.dtype == np.float16 and not x.flags.owndata for x in past)
+        adapter = model.adapter_named(f"{name} half")
+        every = [*adapter.past, *(() if adapter.prompt is None else (adapter.prompt,)), adapter.head_weight]
+        assert all(x.dtype == np.float16 and not x.flags.owndata for x in every if x.size)
         assert told(model, f"{name} half") == told(model, f"{name} wide")
 
 

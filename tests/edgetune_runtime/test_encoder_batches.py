@@ -38,6 +38,15 @@ def test_prefixes_sit_where_their_mask_is_one():
     assert joined[0][:, 0, :, 0].tolist() == [[0, 1, 1], [0, 0, 0], [2, 2, 2]]
 
 
+def test_the_prefix_of_one_row_is_not_copied_unless_it_has_to_be():
+    past, layers = adapter_of(prefix=2).past, [Layer(2, 3)]
+    assert all(x is y for x, y in zip(joined_pasts([past], 2, layers, np.float32), past, strict=True))
+    wide = joined_pasts([past], 3, layers, np.float32)
+    assert [x.shape for x in wide] == [(1, 2, 3, 3)] * 2
+    half = joined_pasts([past], 2, layers, np.float16)
+    assert {x.dtype for x in half} == {np.dtype(np.float16)} and half[0].tolist() == past[0].tolist()
+
+
 def test_prompts_sit_where_their_mask_is_one():
     joined = joined_prompts([adapter_of(prompt=1), adapter_of(prompt=2, fill=3), adapter_of()], 2, 4, np.float32)
     assert joined[..., 0].tolist() == [[0, 1], [3, 3], [0, 0]]

@@ -22,8 +22,8 @@ from .results import AdapterInfo
 class Adapter:
     """One task's tensors, contiguous, ready to be fed; they may be read-only views of a mapped file.
 
-    They are float32, but for keys and values, which are float16 where the file's are: they are copied into a cache or a
-    batch as they are used, and become float32 there.
+    They are float32, or float16 where the file's are: copied into a cache or a batch as they are used, they become what
+    the graph takes.
     """
 
     info: AdapterInfo
@@ -212,6 +212,6 @@ def _past_from(tensors: AdapterTensors, names: Sequence[str], layers: Sequence[L
         layer = layers[i // 2]
         same = i % 2 and name == names[i - 1]  # keys that are the values too are held once
         shape = (1, layer.key_value_heads, length, layer.head_size)
-        past.append(past[-1] if same else tensors.taken(name, shape, half=True))
+        past.append(past[-1] if same else tensors.taken(name, shape))
         length = None if i % 2 else past[-1].shape[2]
     return tuple(past)

@@ -43,11 +43,10 @@ class AdapterTensors:
     by_name: Mapping[str, np.ndarray]
     hollow: bool
 
-    def taken(self, name: str, shape: tuple[int | None, ...], required: bool = True, *, half: bool = False) -> Any:
-        """The tensor as contiguous float32, after its shape is checked; None stands for any length.
+    def taken(self, name: str, shape: tuple[int | None, ...], required: bool = True) -> Any:
+        """The tensor, contiguous, float32 or float16, after its shape is checked; None stands for any length.
 
-        A float32 tensor is not copied, and with `half` a float16 one stays as it is. One that is absent is None, or an
-        AdapterError where it is `required`.
+        It is not copied. One that is absent is None, or an AdapterError where it is `required`.
         """
         if name not in self.by_name:
             if not required:
@@ -64,7 +63,7 @@ class AdapterTensors:
                 f"{self.path}: `{name}` has the shape {list(tensor.shape)}, and [{wanted}] fits this base and its "
                 "labels."
             )
-        return tensor if self.hollow else np.ascontiguousarray(tensor, None if half else np.float32)
+        return tensor if self.hollow else np.ascontiguousarray(tensor)
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,7 +133,12 @@ def joined_prompts(adapters: Sequence[Adapter], longest: int, size: int, dtype: 
 def joined_pasts(
     pasts: Sequence[Sequence[np.ndarray]], longest: int, layers: Sequence[Layer], dtype: type[np.floating]
 ) -> list[np.ndarray]:
-    """2·L of [B, K, longest, D], shorter prefixes at the end of their rows; `pasts` are B of 2·L, or empty."""
+    """2·L of [B, K, longest, D], shorter prefixes at the end of their rows; `pasts` are B of 2·L, or empty.
+
+    Those of one row that fit as they are are not copied.
+    """
+    if len(pasts) == 1 and pasts[0] and all(x.dtype == dtype and x.shape[2] == longest for x in pasts[0]):
+        return list(pasts[0])
     joined = [np.zeros((len(pasts), x.key_value_heads, longest, x.head_size), dtype) for x in layers for _ in range(2)]
     for row, past in enumerate(pasts):
         for buffer, x in zip(joined, past):
