@@ -7,9 +7,14 @@ import threading
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 from edgetune_runtime import InputError, MissingExtraError, OptionError, TaskError
 from edgetune_runtime.closing import CLOSERS, Closing
+from edgetune_runtime.constraints import Constraints
+from edgetune_runtime.encoder_decoder import Forced
+from edgetune_runtime.options import Resolved, options_from
+from edgetune_runtime.progress import Progress, Request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from references.schemas import SCHEMAS
@@ -139,6 +144,23 @@ def test_an_ensemble_follows_too(model):
     assert found.text in ("left", "right")
 
 
+@pytest.mark.parametrize("last", [None, 101])
+def test_what_stands_between_forced_tokens_is_the_grammars(model, last):
+    """As of encoder–decoders, whose first and last token are their configuration's."""
+    options = options_from({"json_schema": ENDLESS})
+    constraints = Constraints(model.tokenizer, model.manifest.graph.vocab_size, model.eos_token_ids)
+    resolved = Resolved(max_new_tokens=20, min_new_tokens=0, temperature=1.0, top_k=None, top_p=None, seed=3, stop=())
+    request = Request(np.array([5]), None, resolved, Forced(100, last), constraints.grammar(options))
+    progress, random = Progress(request, model.tokenizer, model.eos_token_ids, 0.0), np.random.default_rng(0)
+    chunks = []
+    while not chunks or chunks[-1].finish_reason is None:
+        if chunk := progress.take(random.normal(size=320).astype(np.float32)):
+            chunks.append(chunk)
+    ids = [t for chunk in chunks for t in chunk.token_ids]
+    jsonschema.validate(json.loads(model.tokenizer.decode(ids[1 : ids.index(101) if 101 in ids else None])), ENDLESS)
+    assert (ids[0], chunks[-1].finish_reason) == (100, "eos") and len(ids) <= 20
+
+
 def test_threads_may_share_the_vocabulary(loaded):
     from edgetune_runtime import load
 
@@ -175,7 +197,6 @@ def test_what_cannot_be_followed_is_named(model, options, error, message):
 
 
 def test_a_tokenizer_that_cannot_be_read_is_named():
-    from edgetune_runtime.constraints import Constraints
     from edgetune_runtime.options import options_from
     from edgetune_runtime.tokenizer import Tokenizer
     from tokenizers import Tokenizer as Inner

@@ -74,7 +74,8 @@ class Progress:
         given = self._given()
         token = self._sample(logits) if given is None else given
         if self._grammar is not None and given is None and token not in self._end_ids:
-            token = self._grammar.within(token, self._new_ids, self._options.max_new_tokens - len(self._new_ids))
+            left = self._options.max_new_tokens - len(self._new_ids) - (self._forced.last is not None)
+            token = self._grammar.within(token, self._new_ids, left)
         self.last_token = token
         self._taken += 1
         if not self._first_at:
