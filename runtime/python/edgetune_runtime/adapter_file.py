@@ -86,10 +86,7 @@ class AdapterFile:
 
     def tensors(self, data: bytes | mmap.mmap) -> AdapterTensors:
         """The tensors in the file's bytes: views of them, which keep them; int8 ones multiplied with their scales."""
-        found = {
-            name: np.frombuffer(data, DTYPES[x.kind], int(np.prod(x.shape)), x.start).reshape(x.shape)
-            for name, x in self.places.items()
-        }
+        found = {name: np.ndarray(x.shape, DTYPES[x.kind], data, x.start) for name, x in self.places.items()}
         return AdapterTensors(self.path, expanded(self.path, found), hollow=False)
 
 
