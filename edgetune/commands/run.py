@@ -30,12 +30,17 @@ import click
 @click.option("--grammar", type=click.File(), help="Generate: a text of the Lark grammar in this file.")
 @click.option("--seed", type=int, help="Generate: the same seed gives the same text.")
 @click.option("--stop", multiple=True, help="Generate: end before this string.")
+@click.option("--system", help="Conversations: how to answer.")
+@click.option("--plain", is_flag=True, help="Continue lines as they are, where the base has a chat template too.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of ONNX Runtime.")
 def command(
-    bundle: str, text: str | None, adapter: str | None, ensemble: str | None, bare: bool, threads: int | None,
-    **options: Any,
+    bundle: str, text: str | None, adapter: str | None, ensemble: str | None, bare: bool, system: str | None,
+    plain: bool, threads: int | None, **options: Any,
 ) -> None:  # fmt: skip
-    """Classify, tag or rate TEXT, or continue it; without TEXT every line of standard input."""
+    """Classify, tag or rate TEXT, or continue it; without TEXT every line of standard input.
+
+    Where the base has a chat template and neither TEXT nor a pipe is given, it is a conversation: /help says more.
+    """
     import edgetune_runtime
 
     if sum(map(bool, (adapter, ensemble, bare))) > 1:
@@ -49,6 +54,14 @@ def command(
     chosen: dict[str, Any] = {"adapter": None} if bare else {"adapter": adapter} if adapter else {}
     if ensemble:
         chosen = {"ensemble": ensemble if ensemble in model.ensembles or "," not in ensemble else ensemble.split(",")}
+    at_terminal = text is None and sys.stdin.isatty() and sys.stdout.isatty()
+    if at_terminal and task == "generate" and model.chat_template and not (plain or ensemble):
+        from edgetune.terminal.chat import TerminalChat
+
+        TerminalChat(model, chosen.get("adapter", model.default_adapter), system, given_of(options)).run()
+        return
+    if system is not None:
+        raise click.UsageError("--system is for conversations: of a chat model, at a terminal, without TEXT")
     answer = {"classify": classified, "tag": tagged, "regress": predicted, "generate": continued}[task]
     if text is not None:
         answer(model, text, chosen, options)
@@ -101,7 +114,11 @@ def predicted(model: Any, text: str, chosen: dict[str, Any], _: dict[str, Any]) 
 
 
 def continued(model: Any, text: str, chosen: dict[str, Any], options: dict[str, Any]) -> None:
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    for chunk in model.stream(text, **chosen, **given):
+    for chunk in model.stream(text, **chosen, **given_of(options)):
         click.echo(chunk.text, nl=False)
     click.echo()
+
+
+def given_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given, as `generate` takes them."""
+    return {name: value for name, value in options.items() if value not in (None, ())}

@@ -26,6 +26,7 @@ LAYERS = (
     {"comparison"},
     {"reports"},
     {"demo"},
+    {"terminal"},
     {"commands"},
     {"cli"},
 )

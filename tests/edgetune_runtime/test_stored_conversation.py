@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import os
-import shutil
 import stat
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import edgetune_runtime
 import numpy as np
 import pytest
 from edgetune_runtime import AdapterError, ConversationError, EdgetuneError
-from edgetune_runtime.manifest import sha256_of
 from edgetune_runtime.stored_conversation import (
     DIGEST_KEY,
     METADATA_KEY,
@@ -20,6 +18,7 @@ from edgetune_runtime.stored_conversation import (
     options_as_json,
     options_from_json,
 )
+from references.chat_templates import with_template
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -89,7 +88,7 @@ def test_options_survive_json():
 
 
 def test_a_template_of_the_bundle_is_the_bundles(tmp_path):
-    model = edgetune_runtime.load(with_template(GOLDEN / "decoder-shared", tmp_path / "bundle"), threads=1)
+    model = edgetune_runtime.load(with_template(GOLDEN / "decoder-shared", tmp_path / "bundle", SHORT), threads=1)
     conversation = model.chat(max_new_tokens=4)
     messages = asked(conversation, "why")
     assert outcome(conversation.send("why")) == outcome(anew(model, messages, max_new_tokens=4))
@@ -100,22 +99,10 @@ def test_a_template_of_the_bundle_is_the_bundles(tmp_path):
 
 
 def test_an_altered_template_of_a_bundle_is_an_altered_file(tmp_path):
-    folder = with_template(GOLDEN / "decoder-shared", tmp_path / "bundle")
+    folder = with_template(GOLDEN / "decoder-shared", tmp_path / "bundle", SHORT)
     (folder / "chat_template.jinja").write_text(SHORT.replace("a:", "b:"))
     with pytest.raises(edgetune_runtime.BundleError, match=r"chat_template\.jinja: its SHA-256"):
         edgetune_runtime.load(folder)
-
-
-def with_template(folder, target, source=SHORT):
-    """A copy of a bundle, with a chat template as the manifest describes it."""
-    shutil.copytree(folder, target)
-    path = target / "chat_template.jinja"
-    path.write_text(source)
-    manifest = json.loads((target / "bundle.json").read_text("utf-8"))
-    manifest["tokenizer"] |= {"chat_template_file": path.name, "special_tokens": {"bos_token": "<s>"}}
-    manifest["files"][path.name] = {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
-    (target / "bundle.json").write_text(json.dumps(manifest))
-    return target
 
 
 def test_another_base_or_precision_is_refused_by_both_names(saved, decoder, monkeypatch):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
 CHATML = """\
 {%- for message in messages %}
     {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}
@@ -208,3 +213,16 @@ ALPACA = """\
 TEMPLATES = {
     name.lower(): value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str)
 }
+
+
+def with_template(folder: Path, target: Path, source: str) -> Path:
+    """A copy of a bundle at `target`, with a chat template as the manifest's format describes it."""
+    shutil.copytree(folder, target)
+    path = target / "chat_template.jinja"
+    path.write_bytes(source.encode())
+    manifest = json.loads((target / "bundle.json").read_text("utf-8"))
+    manifest["tokenizer"] |= {"chat_template_file": path.name, "special_tokens": {"bos_token": "<s>"}}
+    entry = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size_bytes": path.stat().st_size}
+    manifest["files"][path.name] = entry
+    (target / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return target
