@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from edgetune.commands.writing import asked, refuse_in_conversation, writing_options, written
+
 
 @click.command()
 @click.argument("bundle")
@@ -22,6 +24,7 @@ import click
 )
 @click.option("--min-p", type=click.FloatRange(0, 1), help="Generate: tokens this much as likely as the likeliest.")
 @click.option("--repetition-penalty", type=click.FloatRange(0, min_open=True), help="Generate: above 1 repeats less.")
+@writing_options
 @click.option("--num-beams", type=click.IntRange(1), help="Generate: beam search, the likeliest text.")
 @click.option("--max-time-s", type=click.FloatRange(0, min_open=True), help="Generate: the most seconds.")
 @click.option("--choice", "choices", multiple=True, help="Generate: one of these strings.")
@@ -58,11 +61,12 @@ def command(
     if at_terminal and task == "generate" and model.chat_template and not (plain or ensemble):
         from edgetune.terminal.chat import TerminalChat
 
-        TerminalChat(model, chosen.get("adapter", model.default_adapter), system, given_of(options)).run()
+        refuse_in_conversation(options)
+        TerminalChat(model, chosen.get("adapter", model.default_adapter), system, asked(options)).run()
         return
     if system is not None:
         raise click.UsageError("--system is for conversations: of a chat model, at a terminal, without TEXT")
-    answer = {"classify": classified, "tag": tagged, "regress": predicted, "generate": continued}[task]
+    answer = {"classify": classified, "tag": tagged, "regress": predicted, "generate": written}[task]
     if text is not None:
         answer(model, text, chosen, options)
         return
@@ -111,14 +115,3 @@ def tagged(model: Any, text: str, chosen: dict[str, Any], _: dict[str, Any]) -> 
 
 def predicted(model: Any, text: str, chosen: dict[str, Any], _: dict[str, Any]) -> None:
     click.echo(f"{model.regress(text, **chosen).value:.4f}")
-
-
-def continued(model: Any, text: str, chosen: dict[str, Any], options: dict[str, Any]) -> None:
-    for chunk in model.stream(text, **chosen, **given_of(options)):
-        click.echo(chunk.text, nl=False)
-    click.echo()
-
-
-def given_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The flags that were given, as `generate` takes them."""
-    return {name: value for name, value in options.items() if value not in (None, ())}
