@@ -7,20 +7,40 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
 
-.PHONY: demo test lint types clean
+# The JavaScript runtime is installed and tested where Node is new enough; its packages' install scripts are not run.
+NODE_20 := $(shell node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && echo yes)
+JS := runtime/js
+JS_DONE := $(JS)/node_modules/.installed
+
+.PHONY: demo test test-js lint types types-js clean
 
 demo: $(DONE)
 	$(BIN)/edgetune demo --force
 
-test: $(DONE)
+test: $(DONE) test-js
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: $(DONE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(DONE)
+types: $(DONE) types-js
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+ifeq ($(NODE_20),yes)
+test-js: $(JS_DONE)
+	cd $(JS) && npm test
+
+types-js: $(JS_DONE)
+	cd $(JS) && npm run --silent types
+else
+test-js types-js:
+	@echo "$(JS) is skipped: Node 20 or newer is not here."
+endif
+
+$(JS_DONE): $(JS)/package.json $(JS)/package-lock.json
+	cd $(JS) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 $(DONE): pyproject.toml runtime/python/pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,4 +50,4 @@ $(DONE): pyproject.toml runtime/python/pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(JS)/node_modules $(JS)/dist $(JS)/build

@@ -6,10 +6,12 @@ cases:
     {"call": "generate", "inputs": "once upon a time", "options": {"adapter": "three", "max_new_tokens": 8},
      "expected": {"text": "…", "token_ids": [5, 6], "finish_reason": "length"}}
 
+A decoder has more of them in `options.json`, which `tests/golden/options.py` records.
+
 | call | inputs | expected |
 | --- | --- | --- |
 | `classify` | a text | `{"label", "score", "scores"}`; scores are compared within the tolerance, their order exactly |
-| `generate` | a text | `{"text", "token_ids", "finish_reason"}`, compared exactly; `stream` has to give the same |
+| `generate` | a text | `{"text", "token_ids", "finish_reason"}`, `others`, compared exactly; `stream` gives the same |
 | `logits`, `step_logits` | token ids `[T]` | `[T][V]`, or `[keep][V]` with the option `keep` |
 | `class_logits` | a list of token ids | `[B][C]` |
 | `encode` | a text | token ids |
@@ -51,8 +53,8 @@ def pytest_generate_tests(metafunc):
 
 def expected_cases(folder):
     """The cases of one bundle."""
-    path = folder / "expected.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else []
+    files = [folder / name for name in ("expected.json", "options.json")]
+    return [case for path in files if path.exists() for case in json.loads(path.read_text("utf-8"))]
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,13 @@ def text_from(value):
     return (value["text"], value["pair"]) if isinstance(value, dict) else value
 
 
+def options_from(case):
+    """Keyword arguments of a case; keys of JSON are strings, those of a bias are token ids."""
+    options = case.get("options", {})
+    bias = options.get("logit_bias")
+    return options if bias is None else {**options, "logit_bias": {int(token): x for token, x in bias.items()}}
+
+
 def is_batch(inputs):
     return isinstance(inputs, list) and not (inputs and isinstance(inputs[0], int))
 
@@ -43,6 +50,8 @@ def check(call, got, expected, tolerance):
     elif call == "generate":
         found = {"text": got.text, "token_ids": got.token_ids, "finish_reason": got.finish_reason}
         assert found == {key: expected[key] for key in found}
+        for other, other_expected in zip(got.others, expected.get("others", []), strict=True):
+            check(call, other, other_expected, tolerance)
     elif call in ("encode", "decode", "random"):
         assert got[: len(expected)] == expected if call == "random" else got == expected
     else:
@@ -52,7 +61,7 @@ def check(call, got, expected, tolerance):
 def test_bundle_answers_as_expected(loaded, bundle_folder, case):
     model = loaded(bundle_folder)
     call, inputs, expected = case["call"], case["inputs"], case["expected"]
-    options, tolerance = case.get("options", {}), case.get("tolerance", 1e-4)
+    options, tolerance = options_from(case), case.get("tolerance", 1e-4)
     if isinstance(expected, dict) and "error" in expected:
         with pytest.raises(getattr(edgetune_runtime, expected["error"])):
             answer(model, call, inputs, options)
@@ -64,7 +73,7 @@ def test_bundle_answers_as_expected(loaded, bundle_folder, case):
             check(call, one, one_expected, tolerance)
     else:
         check(call, got, expected, tolerance)
-    if call == "generate" and not is_batch(inputs):
+    if call == "generate" and not is_batch(inputs) and options.get("n", 1) == 1:
         check_stream(list(model.stream(inputs, **options)), expected)
 
 

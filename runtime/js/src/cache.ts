@@ -1,0 +1,116 @@
+/** Keys and values of a batch, in buffers that a graph reads and, where the backend does that, writes in place. */
+
+import { ContextLengthError } from "./errors.js";
+import { type Floats, zeros } from "./floats.js";
+import type { Layer } from "./layer.js";
+
+/** Positions by which a buffer grows at least. */
+export const STEP = 256;
+
+/** One buffer [B, K, S, D] per layer and key or value; row r uses its first `lengths[r]` positions. */
+export class KeyValueCache {
+  /** Positions in use, [B]. */
+  lengths: number[];
+
+  /** `buffers` are 2·L of [B, K, S, D]; they are the cache's own. */
+  constructor(
+    public buffers: readonly Floats[],
+    lengths: readonly number[],
+  ) {
+    this.lengths = [...lengths];
+  }
+
+  /** An empty one for `rows` rows of up to `capacity` positions. */
+  static empty(layers: readonly Layer[], rows: number, capacity: number): KeyValueCache {
+    const shapes = layers.map((layer) => [rows, layer.keyValueHeads, capacity, layer.headSize]);
+    return new KeyValueCache(shapes.flatMap((shape) => [zeros(shape), zeros(shape)]), new Array(rows).fill(0));
+  }
+
+  /** B. */
+  get rows(): number {
+    return this.lengths.length;
+  }
+
+  /** S. */
+  get capacity(): number {
+    return this.buffers[0]!.dims[2]!;
+  }
+
+  /** Positions in use of the longest row. */
+  get longest(): number {
+    return Math.max(0, ...this.lengths);
+  }
+
+  /** 2·L of [1, K, S, D]: one row of the buffers, not a copy. */
+  row(row: number): Floats[] {
+    return this.buffers.map(({ data, dims }) => {
+      const size = data.length / dims[0]!;
+      return { data: data.subarray(row * size, (row + 1) * size), dims: [1, ...dims.slice(1)] };
+    });
+  }
+
+  /** The row begins with keys and values `past`, 2·L of [1, K, P_l, D], or with nothing. */
+  put(row: number, past: readonly Floats[]): void {
+    past.forEach((x, i) => copyPositions(x, 0, this.buffers[i]!, row, x.dims[2]!));
+    this.lengths[row] = past.reduce((longest, x) => Math.max(longest, x.dims[2]!), 0);
+  }
+
+  /** Row i becomes what row `rows[i]` was; there are as many rows as that. What is in use is copied. */
+  take(rows: readonly number[]): void {
+    const used = this.longest;
+    this.buffers = this.buffers.map((old) => {
+      const [, ...shape] = old.dims;
+      const size = old.data.length / old.dims[0]!;
+      // fewer rows, each from behind its place, are moved where they lie
+      const inPlace = rows.every((row, i) => row >= i) && rows.length <= old.dims[0]!;
+      const data = inPlace ? old.data.subarray(0, rows.length * size) : new Float32Array(rows.length * size);
+      const next = { data, dims: [rows.length, ...shape] };
+      rows.forEach((row, i) => {
+        if (!inPlace || row !== i) copyPositions(old, row, next, i, used);
+      });
+      return next;
+    });
+    this.lengths = rows.map((row) => this.lengths[row]!);
+  }
+
+  /** S becomes `capacity`; what is in use is copied once. */
+  grow(capacity: number): void {
+    const used = this.longest;
+    this.buffers = this.buffers.map((old) => {
+      const [rows, heads, , size] = old.dims as [number, number, number, number];
+      const next = zeros([rows, heads, capacity, size]);
+      for (let row = 0; row < rows; row++) copyPositions(old, row, next, row, used);
+      return next;
+    });
+  }
+}
+
+/** The first `count` positions of a row of [B, K, S, D] go to those of a row of another; S may differ. */
+function copyPositions(from: Floats, fromRow: number, to: Floats, toRow: number, count: number): void {
+  const [, heads, length, size] = from.dims as [number, number, number, number];
+  const room = to.dims[2]!;
+  for (let head = 0; head < heads; head++) {
+    const first = (fromRow * heads + head) * length * size;
+    to.data.set(from.data.subarray(first, first + count * size), (toRow * heads + head) * room * size);
+  }
+}
+
+/**
+ * S for at least `positions`: the next multiple of 256, or the base's limit.
+ *
+ * Throws ContextLengthError where the base cannot hold that many.
+ */
+export function capacityFor(positions: number, maxPositions: number | null): number {
+  checkRoom(positions, maxPositions);
+  const capacity = Math.ceil(positions / STEP) * STEP;
+  return maxPositions === null ? capacity : Math.min(capacity, maxPositions);
+}
+
+/** Throws ContextLengthError where the base cannot hold `positions`. */
+export function checkRoom(positions: number, maxPositions: number | null): void {
+  if (maxPositions !== null && positions > maxPositions) {
+    throw new ContextLengthError(
+      `${positions} positions are needed, and the base holds ${maxPositions}. Shorten the text.`,
+    );
+  }
+}

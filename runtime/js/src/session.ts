@@ -1,0 +1,141 @@
+/** The ONNX graph of a bundle, opened with ONNX Runtime. */
+
+import type { InferenceSession, Tensor } from "onnxruntime-common";
+
+import { type Backend, type Numbers } from "./backend.js";
+import { BundleError, said } from "./errors.js";
+import type { Floats } from "./floats.js";
+import { type Manifest } from "./manifest.js";
+import { optionalInputs } from "./optional_inputs.js";
+import { turn } from "./turn.js";
+
+/** What a graph is fed, by name. */
+export type Feeds = Record<string, Numbers>;
+
+/** How a graph is opened. */
+export interface Resources {
+  readonly backend: Backend;
+  /** What ONNX Runtime takes; what is left out here is its own default. */
+  readonly sessionOptions: InferenceSession.SessionOptions;
+}
+
+/** The bytes of a graph and of the files beside it, or where a backend finds it itself. */
+export type GraphFiles =
+  | { readonly path: string }
+  | { readonly bytes: Uint8Array; readonly beside: readonly { readonly path: string; readonly data: Uint8Array }[] };
+
+/** A graph that is ready to run. Runs go one after the other. */
+export class Session {
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly inner: InferenceSession,
+    private readonly backend: Backend,
+  ) {}
+
+  get inputNames(): readonly string[] {
+    return this.inner.inputNames;
+  }
+
+  get outputNames(): readonly string[] {
+    return this.inner.outputNames;
+  }
+
+  /** The numbers as a tensor over the same memory. */
+  tensor(numbers: Numbers): Tensor {
+    const kind = numbers.data instanceof BigInt64Array ? "int64" : "float32";
+    return new this.backend.Tensor(kind, numbers.data as Float32Array, numbers.dims);
+  }
+
+  /**
+   * The outputs of the graph by name. Those of `into` are written to where they lie, if the backend does that: see
+   * `writesInPlace`.
+   */
+  async run(
+    feeds: Feeds,
+    outputs: readonly string[],
+    into: Readonly<Record<string, Floats>> = {},
+  ): Promise<Record<string, Floats>> {
+    const tensors: Record<string, Tensor> = {};
+    for (const [name, numbers] of Object.entries(feeds)) tensors[name] = this.tensor(numbers);
+    const fetches: Record<string, Tensor | null> = {};
+    for (const name of outputs) fetches[name] = into[name] ? this.tensor(into[name]) : null;
+    const results = await this.#inTurn(() => this.inner.run(tensors, fetches));
+    const found: Record<string, Floats> = {};
+    for (const name of outputs) {
+      const { data, dims } = results[name]!;
+      found[name] = into[name] ?? { data: data as Float32Array, dims };
+    }
+    return found;
+  }
+
+  /** Its memory is free; it cannot run any more. */
+  async release(): Promise<void> {
+    await this.#inTurn(() => this.inner.release());
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    // a backend may compute before it returns: events get their turn first
+    const done = this.#last.then(turn).then(action);
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+}
+
+/** A session over the graph; throws BundleError, naming `where`, if the backend cannot open it. */
+export async function openSession(files: GraphFiles, where: string, resources: Resources): Promise<Session> {
+  const { backend, sessionOptions } = resources;
+  const options = { logSeverityLevel: 3, ...sessionOptions } as const;
+  try {
+    const inner =
+      "path" in files
+        ? await backend.InferenceSession.create(files.path, options)
+        : await backend.InferenceSession.create(files.bytes, {
+            ...options,
+            ...(files.beside.length && { externalData: files.beside }),
+          });
+    return new Session(inner, backend);
+  } catch (error) {
+    throw new BundleError(`${where}: ONNX Runtime cannot open the graph (${said(error)}). Export it again.`);
+  }
+}
+
+/** Names of the inputs of all keys and values, in the order in which adapters hold them. */
+export function pastNames(layers: number): string[] {
+  return named("past_key_values", layers);
+}
+
+/** Names of the outputs that belong to `pastNames`. */
+export function presentNames(layers: number): string[] {
+  return named("present", layers);
+}
+
+function named(name: string, layers: number): string[] {
+  return Array.from({ length: layers }, (_, i) => [`${name}.${i}.key`, `${name}.${i}.value`]).flat();
+}
+
+/** The graph has the inputs and outputs of its form; throws BundleError, naming one that is not there. */
+export function checkGraph(session: Session, manifest: Manifest, where: string): void {
+  const { graph, kind, form } = manifest;
+  const layers = graph.layers.length;
+  const inputs = ["input_ids", "attention_mask"];
+  const outputs = ["logits"];
+  if (kind === "decoder") {
+    inputs.push(...pastNames(layers));
+    outputs.push(...presentNames(layers));
+  } else if (form === "shared") {
+    inputs.push("prompt_embeds", ...pastNames(layers), "head.weight", "head.bias");
+    if (graph.denseHeads) inputs.push("head.dense.weight", "head.dense.bias", "head.dense.activation");
+  }
+  if (form === "shared") inputs.push(...optionalInputs(graph));
+  const missing = (wanted: string[], have: readonly string[]) => wanted.find((name) => !have.includes(name));
+  const input = missing(inputs, session.inputNames);
+  const lost = input ?? missing(outputs, session.outputNames);
+  if (lost !== undefined) {
+    throw new BundleError(
+      `${where}: the graph has no ${input === undefined ? "output" : "input"} \`${lost}\`, and the manifest promises ` +
+        "it. Export the bundle again.",
+    );
+  }
+}
+
