@@ -3,10 +3,14 @@
 import asyncio
 import gc
 import importlib.util
+import itertools
+import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import edgetune_runtime
 import pytest
 from edgetune_runtime import ContextLengthError, ConversationError, InputError, OptionError, TaskError
 from edgetune_runtime.chat_template import ChatTemplate
@@ -423,3 +427,65 @@ def test_arguments_that_make_no_conversation_are_refused(decoder, loaded):
     encoder = loaded(Path(__file__).parents[1] / "golden" / "encoder-shared")
     with pytest.raises(TaskError, match="does not generate"):
         encoder.chat(template=SHORT)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_done_with_a_conversation_its_answers_are_those_of_the_whole(decoder, tmp_path, seed):
+    rng = random.Random(seed)
+    adapter, source = rng.choice(choices_of(decoder)), rng.choice([SHORT, TEMPLATES["mistral"], TEMPLATES["alpaca"]])
+    system = rng.choice([None, "be good"])
+    going = [decoder.chat(adapter=adapter, system=system, template=source, overflow="slide", max_new_tokens=6)]
+    for step in range(25):
+        conversation, text = rng.choice(going), rng.choice(TEXTS)
+        deed = rng.choice(["send", "send", "drop", "cancel", "fork", "save", "fail"])
+        before = conversation.messages
+        if deed == "send":
+            options = rng.choice([{}, {"temperature": 1.0, "seed": step}, {"prompt_lookup_num_tokens": 3}])
+            found = conversation.send(text, **options)
+            *said, answer = conversation.messages
+            expected = anew(decoder, said, source, adapter=adapter, max_new_tokens=6, **options)
+            assert outcome(found) == outcome(expected) and answer["content"] == found.text
+        elif deed == "drop":
+            with closing(conversation.stream(text)) as stream:
+                given = "".join(x.text for x in itertools.islice(stream, rng.randrange(4)))
+            assert not given or conversation.messages[-1]["content"] == given
+        elif deed == "cancel":
+            cancel, most = threading.Event(), rng.randrange(3)
+            for i, _ in enumerate(conversation.stream(text, cancel=cancel)):
+                if i == most:
+                    cancel.set()
+        elif deed == "fork":
+            going.append(conversation.fork())
+        elif deed == "save":
+            conversation.save(tmp_path / "chat")
+            going[going.index(conversation)] = decoder.load_chat(tmp_path / "chat")
+        else:
+            with pytest.raises(ContextLengthError):
+                conversation.send("the sea " * 60)
+            assert conversation.messages == before
+        going = going[-3:]
+
+
+def test_conversations_of_many_threads_do_not_meet(decoder):
+    names = choices_of(decoder)
+
+    def held(place):
+        conversation = decoder.chat(adapter=names[place % len(names)], template=SHORT, overflow="slide")
+        return [conversation.send(TEXTS[(place + i) % len(TEXTS)], max_new_tokens=5).text for i in range(6)]
+
+    alone = [held(place) for place in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(held, range(8))) == alone
+
+
+def test_under_a_memory_limit_turns_slide_in_the_context_that_it_leaves(decoder_folder):
+    plain = edgetune_runtime.load(decoder_folder, threads=1)
+    memory = plain.memory
+    model = edgetune_runtime.load(decoder_folder, threads=1, memory_limit=memory.fixed_bytes + memory.run_bytes(80))
+    limit = model.manifest.graph.max_positions
+    assert 64 <= limit <= 80 < plain.manifest.graph.max_positions
+    conversation = model.chat(template=SHORT, system="be good", overflow="slide", max_new_tokens=5)
+    for i in range(8):
+        found = conversation.send(TEXTS[i % len(TEXTS)])
+        assert conversation.positions <= limit
+        assert outcome(found) == outcome(anew(plain, conversation.messages[:-1], max_new_tokens=5))

@@ -1,8 +1,10 @@
 """Several tokens at once over the cache, and back: the logits are those of the whole text, run at once."""
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from edgetune_runtime import ContextLengthError, cache
+from edgetune_runtime.standalone import RowState, StandaloneDecoder
 
 
 def ids_of(model, count, seed=0):
@@ -94,6 +96,27 @@ def test_what_was_stored_goes_on_as_the_state_did_and_apart_from_it(decoder):
         close(logits, decoder.logits([*ids, *other[::-1]], adapter=name)[len(ids) :])
         logits, copy = decoder.decoder.step(ids[:1], copy)
         close(logits, decoder.logits([*ids, *other, ids[0]], adapter=name, keep=1))
+
+
+def test_a_state_that_was_restored_has_memory_of_its_own(decoder):
+    adapter = decoder.adapter_named(decoder.default_adapter)
+    _, state = prefilled(decoder, ids_of(decoder, 12), decoder.default_adapter)
+    for _ in range(2):
+        held = decoder.decoder.stored(state, adapter)
+        copy = decoder.decoder.restored(held, 12, adapter)
+        again = decoder.decoder.stored(copy, adapter)
+        assert not any(np.shares_memory(x, y) for x, y in zip(held, again))
+        for x, y in zip(held, again):
+            np.testing.assert_array_equal(x, y)
+        state = copy
+
+
+def test_a_standalone_state_of_one_head_that_was_cut_has_memory_of_its_own():
+    past = np.arange(12, dtype=np.float32).reshape(1, 1, 6, 2)
+    state = [RowState((ort.OrtValue.ortvalue_from_numpy(past),), 6)]
+    cut = StandaloneDecoder.truncated(None, 4, state)[0].past[0].numpy()
+    np.testing.assert_array_equal(cut, past[:, :, :4])
+    assert not np.shares_memory(cut, past)
 
 
 def test_a_shared_state_stores_its_text_alone(decoder):

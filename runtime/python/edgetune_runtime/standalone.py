@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,8 +58,7 @@ class StandaloneDecoder:
             return state
         if not length:
             return [self._empty()]
-        past = [np.ascontiguousarray(x.numpy()[:, :, : x.shape()[2] - dropped]) for x in state[0].past]
-        return [RowState(tuple(ort.OrtValue.ortvalue_from_numpy(x) for x in past), length)]
+        return [RowState(copied(x.numpy()[:, :, : x.shape()[2] - dropped] for x in state[0].past), length)]
 
     def stored(self, state: list[RowState], adapter: Adapter | None) -> list[np.ndarray]:
         """See `ExtendableDecoder`. With those of the virtual tokens, which only the graph has."""
@@ -67,8 +66,7 @@ class StandaloneDecoder:
 
     def restored(self, stored: Sequence[np.ndarray], length: int, adapter: Adapter | None) -> list[RowState]:
         """See `ExtendableDecoder`."""
-        past = tuple(ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x)) for x in stored)
-        return [RowState(past, length)]
+        return [RowState(copied(stored), length)]
 
     def with_rows(self, rows: Sequence[int], state: list[RowState]) -> list[RowState]:
         """See `Decoder`. Nothing is copied."""
@@ -98,3 +96,8 @@ class StandaloneDecoder:
     def _empty(self) -> RowState:
         shapes = [(1, x.key_value_heads, 0, x.head_size) for x in self._graph.layers for _ in range(2)]
         return RowState(tuple(ort.OrtValue.ortvalue_from_numpy(np.zeros(s, self._cache_dtype)) for s in shapes), 0)
+
+
+def copied(arrays: Iterable[np.ndarray]) -> tuple[ort.OrtValue, ...]:
+    """Values with memory of their own: a view of another value's would not keep that one's memory."""
+    return tuple(ort.OrtValue.ortvalue_from_numpy(np.array(x)) for x in arrays)
