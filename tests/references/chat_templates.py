@@ -188,7 +188,8 @@ DEEPSEEK = """\
 
 JSON = """\
 {%- for message in messages %}
-{%- generation %}{{ message | tojson }}{% endgeneration %}
+{%- set said = 'before' %}
+{%- generation %}{% set said = 'inside' %}{{ message | tojson }}{{ said }}{% endgeneration %}{{ said }}
 {{ {'role': message.role, 'é<': [1, none]} | tojson(indent=2) }}
 {%- if loop.index > 2 %}{%- break %}{%- endif %}
 {%- endfor %}
