@@ -2,13 +2,14 @@
 
     python benchmarks/startup.py [--bundle BUNDLE …] [--rounds 9] [--threads 2]
 
-Every figure is the median over processes of their own, all kinds in turn. "import" is from the statement on, files in
-the system's cache, bytecode too: onnxruntime, the package, and the package with what `load` needs. "load" includes
-every file's SHA-256; "first" is a classification of one short text, or eight tokens behind it; "later" the median of
-twenty more. With `warm_up()` between loading and the first text, or with `verify=False`, it is told again. Memory is
-the process's resident set when all is done, Python's and onnxruntime's own included: anonymous pages and mapped files,
-weights among them, as Linux counts them. `--bundle` measures other bundles; without it MiniLM-L6, fp32 and int8, with
-a prefix of ten tokens and 77 labels, made once into `--folder`.
+Every figure is the median over processes of their own, all kinds in turn, beside the time of processors, which other
+work on the machine counts little into. "import" is from the statement on, files in the system's cache, bytecode too:
+onnxruntime, the package, and the package with what `load` needs. "load" includes every file's SHA-256; "first" is a
+classification of one short text, or eight tokens behind it; "later" the median of twenty more. With `warm_up()`
+between loading and the first text, or with `verify=False`, it is told again. Memory is the process's resident set when
+all is done, Python's and onnxruntime's own included: anonymous pages and mapped files, weights among them, as Linux
+counts them. `--bundle` measures other bundles; without it MiniLM-L6, fp32 and int8, with a prefix of ten tokens and 77
+labels, made once into `--folder`.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ IMPORTS = {
 }
 IMPORT = """
 import time
-start = time.perf_counter()
+start, used = time.perf_counter(), time.process_time()
 {statement}
-print(time.perf_counter() - start)
+print(time.perf_counter() - start, time.process_time() - used)
 """
 ANSWER = """
 import json, statistics, sys, time
@@ -43,7 +44,7 @@ import edgetune_runtime
 
 bundle, options, warm = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3] == "warm"
 edgetune_runtime.load
-start = time.perf_counter()
+start, used = time.perf_counter(), time.process_time()
 model = edgetune_runtime.load(bundle, **options)
 loaded = time.perf_counter()
 if warm:
@@ -61,11 +62,13 @@ def answer():
 
 
 first = answer()
+cpu = time.process_time() - used
 later = statistics.median(answer() for _ in range(20))
 status = Path("/proc/self/status")
 lines = status.read_text().splitlines() if status.exists() else []
 sizes = {line.split(":")[0]: int(line.split()[1]) / 1e3 for line in lines if line.startswith(("VmHWM", "VmRSS", "Rss"))}
-print(json.dumps({"load": loaded - start, "warm": warmed - loaded, "first": first, "later": later, **sizes}))
+times = {"load": loaded - start, "warm": warmed - loaded, "first": first, "later": later, "cpu": cpu}
+print(json.dumps({**times, **sizes}))
 """
 WAYS = {
     "as it is": ({}, "cold"),
@@ -74,16 +77,15 @@ WAYS = {
 }
 
 COLUMNS = (
-    "load, s", "warm_up, s", "first, ms", "load to first, s", "later, ms",
+    "load, s", "warm_up, s", "first, ms", "load to first, s", "of processors, s", "later, ms",
     "resident, MB", "− weights", "anonymous", "mapped", "peak",
 )  # fmt: skip
 
 
 def fresh(code: str, *arguments: str) -> str:
-    """What a new interpreter prints last."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=dict(os.environ)
-    )
+    """What a new interpreter prints last; it may keep bytecode, as an installed package has it."""
+    env = {name: x for name, x in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=env)
     if done.returncode:
         raise SystemExit(done.stderr)
     return done.stdout.splitlines()[-1]
@@ -107,23 +109,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
     bundles = bundles_of(given)
-    imports: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    imports: dict[str, list[tuple[float, ...]]] = {name: [] for name in IMPORTS}
     answers: dict[tuple[str, str], list[dict[str, float]]] = {(b, way): [] for b in bundles for way in WAYS}
     load = os.getloadavg()[0]
     for statement in IMPORTS.values():  # compiles what no one has compiled yet
         fresh(IMPORT.format(statement=statement))
     for _ in range(given.rounds):
         for name, statement in IMPORTS.items():
-            imports[name].append(float(fresh(IMPORT.format(statement=statement))))
+            imports[name].append(tuple(map(float, fresh(IMPORT.format(statement=statement)).split())))
         for (name, way), found in answers.items():
             options, warm = WAYS[way]
             told = json.dumps({"threads": given.threads, **options})
             found.append(json.loads(fresh(ANSWER, str(bundles[name]), told, warm)))
     print(f"medians of {given.rounds} processes, {given.threads} threads; load before: {load:.1f}\n")
-    taken = {name: statistics.median(x) for name, x in imports.items()}
-    for name, seconds in taken.items():
-        print(f"import {name:<28} {seconds:.3f} s")
-    print(f"{'more than onnxruntime':<35} {taken['edgetune_runtime with load'] - taken['onnxruntime']:.3f} s\n")
+    taken = {name: [statistics.median(x) for x in zip(*both)] for name, both in imports.items()}
+    for name, (seconds, cpu) in taken.items():
+        print(f"import {name:<28} {seconds:.3f} s, {cpu:.3f} s of a processor")
+    more = [a - b for a, b in zip(taken["edgetune_runtime with load"], taken["onnxruntime"])]
+    print(f"{'more than onnxruntime':<35} {more[0]:.3f} s, {more[1]:.3f} s of a processor\n")
     print("| | " + " | ".join(COLUMNS) + " |\n" + "| --- " * (len(COLUMNS) + 1) + "|")
     for (name, way), found in answers.items():
         m = {key: statistics.median(x[key] for x in found) for key in found[0]}
@@ -131,7 +134,7 @@ def main() -> None:
         memory = [m["VmRSS"], m["VmRSS"] - weights, m["RssAnon"], m["RssFile"], m["VmHWM"]] if "VmRSS" in m else []
         print(
             f"| {name}, {way} | {m['load']:.3f} | {m['warm']:.3f} | {m['first'] * 1e3:.1f} | "
-            f"{m['load'] + m['warm'] + m['first']:.3f} | {m['later'] * 1e3:.1f} | "
+            f"{m['load'] + m['warm'] + m['first']:.3f} | {m['cpu']:.3f} | {m['later'] * 1e3:.1f} | "
             + " | ".join(f"{x:.1f}" for x in memory) + " |"
         )  # fmt: skip
 
