@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--switches", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--count", type=int, default=1000, help="adapters in memory")
+    parser.add_argument("--count", type=int, default=1000, help="adapters in memory; 0: leave them out")
     given = parser.parse_args()
     bundles, load = bundles_of(given), os.getloadavg()[0]
     print(f"{given.threads} threads, read bandwidth {bandwidth_gb_s():.1f} GB/s; load before: {load:.1f}\n")
@@ -188,7 +188,7 @@ def main() -> None:
             manifest = model.manifest
             del model
             memory = []
-            for dtype in (np.float32, np.float16):
+            for dtype in (np.float32, np.float16) if given.count else ():
                 kept = files / np.dtype(dtype).name
                 kept.mkdir()
                 for number in range(given.count):
