@@ -85,7 +85,8 @@ function urlOf(given: string | URL): URL {
 function urlSource(given: URL, fetcher: Fetch): Source {
   const folder = new URL(given);
   folder.pathname = folder.pathname.replace(/\/(bundle\.json)?$/, "") + "/";
-  const where = folder.href.replace(/\/$/, "");
+  // what follows a `?` may be a key, and is in no message
+  const where = (folder.origin + folder.pathname).replace(/\/$/, "");
   return {
     where,
     isRemote: true,
@@ -103,7 +104,7 @@ export class AnswerError extends BundleError {}
 async function bytesOf(url: URL, fetcher: Fetch, { signal, onBytes, sizeBytes }: Reading): Promise<Uint8Array> {
   const response = await fetcher(url.href, signal ? { signal } : {});
   if (!response.ok) {
-    throw new AnswerError(`${url.href}: the server answers ${response.status}. Check the address and its files.`);
+    throw new AnswerError(`${url.origin}${url.pathname}: the server answers ${response.status}. Check the address and its files.`);
   }
   const parts: Uint8Array[] = [];
   let length = 0;
