@@ -85,6 +85,8 @@ def test_keys_of_later_minor_changes_are_ignored(bundle):
         ({"default_adapter": "b"}, "'b'"),
         ({"adapters": {"a": {"file": "model.bin"}}}, r"model\.bin"),
         ({"tokenizer": {"file": "tokenizer.json", "eos_token_ids": ["x"]}}, "eos_token_ids"),
+        ({"tokenizer": {"file": "tokenizer.json", "chat_template_file": "x.jinja", "special_tokens": {}}}, r"x\.jinja"),
+        ({"tokenizer": {"file": "tokenizer.json", "chat_template_file": "tokenizer.json"}}, "`special_tokens`"),
         ({"files": {}}, "under `files`"),
         ({"form": "standalone"}, "`standalone`"),
     ],
