@@ -6,11 +6,13 @@ cases:
     {"call": "generate", "inputs": "once upon a time", "options": {"adapter": "three", "max_new_tokens": 8},
      "expected": {"text": "…", "token_ids": [5, 6], "finish_reason": "length"}}
 
-A decoder has more of them in `options.json`, which `tests/golden/options.py` records.
+A decoder has more of them in `options.json`, which `tests/golden/options.py` records. Bundles in `methods/`, whose
+adapters use the options of the methods, answer their cases alone.
 
 | call | inputs | expected |
 | --- | --- | --- |
 | `classify` | a text | `{"label", "score", "scores"}`; scores are compared within the tolerance, their order exactly |
+| `regress` | a text | `{"value"}`, compared within the tolerance |
 | `generate` | a text | `{"text", "token_ids", "finish_reason"}`, `others`, compared exactly; `stream` gives the same |
 | `logits`, `step_logits` | token ids `[T]` | `[T][V]`, or `[keep][V]` with the option `keep` |
 | `class_logits` | a list of token ids | `[B][C]` |
@@ -46,8 +48,9 @@ def pytest_generate_tests(metafunc):
         if fixture in metafunc.fixturenames and not (fixture == "bundle_folder" and "case" in metafunc.fixturenames):
             metafunc.parametrize(fixture, golden_folders(kind), ids=lambda x: x.name, scope="session")
     if "case" in metafunc.fixturenames:
-        rows = [(x, case) for x in golden_folders() for case in expected_cases(x)]
-        names = [f"{folder.name}-{i}-{case['call']}" for i, (folder, case) in enumerate(rows)]
+        folders = sorted(path.parent for path in GOLDEN.rglob("bundle.json"))
+        rows = [(x, case) for x in folders for case in expected_cases(x)]
+        names = [f"{x.relative_to(GOLDEN)}-{i}-{case['call']}" for i, (x, case) in enumerate(rows)]
         metafunc.parametrize(("bundle_folder", "case"), rows, ids=names, scope="session")
 
 

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from edgetune_runtime import randomness
 
+ANSWERS = ("classify", "regress", "generate")
+"""Calls that take a text or a list of them."""
+
 
 def text_from(value):
     """A text of `expected.json` as the runtime takes it."""
@@ -29,7 +32,7 @@ def answer(model, call, inputs, options):
         return list(itertools.islice(integers(inputs), 8))
     if call in ("encode", "decode"):
         return getattr(model.tokenizer, call)(text_from(inputs), **options)
-    if call in ("classify", "generate"):
+    if call in ANSWERS:
         inputs = [text_from(x) for x in inputs] if is_batch(inputs) else text_from(inputs)
     return getattr(model, call)(inputs, **options)
 
@@ -47,6 +50,8 @@ def check(call, got, expected, tolerance):
         assert list(got.scores) == list(expected["scores"])
         assert got.score == pytest.approx(expected["score"], abs=tolerance)
         assert dict(got.scores) == pytest.approx(expected["scores"], abs=tolerance)
+    elif call == "regress":
+        assert got.value == pytest.approx(expected["value"], abs=tolerance)
     elif call == "generate":
         found = {"text": got.text, "token_ids": got.token_ids, "finish_reason": got.finish_reason}
         assert found == {key: expected[key] for key in found}
@@ -67,7 +72,7 @@ def test_bundle_answers_as_expected(loaded, bundle_folder, case):
             answer(model, call, inputs, options)
         return
     got = answer(model, call, inputs, options)
-    if call in ("classify", "generate") and is_batch(inputs):
+    if call in ANSWERS and is_batch(inputs):
         assert len(got) == len(expected)
         for one, one_expected in zip(got, expected):
             check(call, one, one_expected, tolerance)

@@ -1,7 +1,7 @@
 /** The builds of ONNX Runtime that run here, and the golden bundles. */
 
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 import * as node from "onnxruntime-node";
 import * as web from "onnxruntime-web";
@@ -19,11 +19,11 @@ export type BackendName = keyof typeof BACKENDS;
 /** `tests/golden`, which every language's tests read; from `runtime/js`, where the tests are started. */
 export const GOLDEN = process.env["EDGETUNE_GOLDEN"] ?? join("..", "..", "tests", "golden");
 
-/** Their names. */
+/** Their names: `decoder-shared`, …, `methods/decoder`, …. */
 export function goldenNames(): string[] {
-  return readdirSync(GOLDEN, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && readdirSync(join(GOLDEN, entry.name)).includes("bundle.json"))
-    .map((entry) => entry.name)
+  return readdirSync(GOLDEN, { recursive: true, encoding: "utf8" })
+    .filter((path) => basename(path) === "bundle.json")
+    .map(dirname)
     .sort();
 }
 

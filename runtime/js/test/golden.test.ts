@@ -20,6 +20,9 @@ interface Case {
 /** Cases of calls that no graph with an input of a default value can answer here: `onnxruntime-node` ignores it. */
 const ONLY_PYTHON = ["logits", "decode", "random"];
 
+/** Calls that take a text or a list of them. */
+const ANSWERS = ["classify", "regress", "generate"];
+
 function casesOf(name: string): Case[] {
   return ["expected.json", "options.json"]
     .map((file) => join(golden(name), file))
@@ -71,6 +74,7 @@ function checkNumbers(got: Float32Array[], expected: number[][], tolerance: numb
 
 function check(call: string, got: any, expected: any, tolerance: number): void {
   if (call === "classify") checkClass(got, expected, tolerance);
+  else if (call === "regress") assert.ok(Math.abs(got.value - expected.value) <= tolerance);
   else if (call === "generate") checkGeneration(got, expected);
   else if (call === "encode") assert.deepEqual(got, expected);
   else checkNumbers(got, expected, tolerance);
@@ -84,7 +88,7 @@ async function checkCase(model: Model, testCase: Case): Promise<void> {
     return;
   }
   const got = await answer(model, testCase);
-  if ((call === "classify" || call === "generate") && isBatch(inputs)) {
+  if (ANSWERS.includes(call) && isBatch(inputs)) {
     assert.equal(got.length, expected.length);
     expected.forEach((one: any, i: number) => check(call, got[i], one, tolerance));
   } else {
