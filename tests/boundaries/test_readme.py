@@ -2,8 +2,8 @@
 
 The commands of a document run one after the other in one folder. Three things differ from a reader's terminal: the base
 models are tiny, `train` and `compare` take few steps, and commands of edgetune outside a pipe run in this process,
-which has loaded torch already. Not run: `make` (it runs this test) and `pip install` (it would change the environment
-of the tests).
+which has loaded torch already. Not run: `make` (it runs this test), `pip install` (it would change the environment
+of the tests), and the pages of samples in JavaScript, which `runtime/js` tests.
 """
 
 import os
@@ -19,7 +19,7 @@ from boundaries import tiny_models
 from edgetune.cli import main
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("samples/*/README.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted(path.parent / "README.md" for path in ROOT.glob("samples/*/*.py"))]
 STAND_INS = {
     "sentence-transformers/all-MiniLM-L6-v2": tiny_models.encoder,
     "HuggingFaceTB/SmolLM2-135M": tiny_models.decoder,

@@ -8,6 +8,8 @@ import pytest
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 FILES = sorted(SAMPLES.glob("*/*.py"))
+SCRIPTS = sorted(SAMPLES.glob("*/*.mjs"))
+"""Programs in JavaScript, which the tests of `runtime/js` run."""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
@@ -30,4 +32,11 @@ class TestSample:
 
 
 def test_there_is_one_program_in_each_folder():
-    assert len(FILES) == len([folder for folder in SAMPLES.iterdir() if folder.is_dir()]) >= 2
+    folders = [folder for folder in SAMPLES.iterdir() if folder.is_dir()]
+    assert sorted(path.parent for path in [*FILES, *SCRIPTS]) == sorted(folders)
+    assert len(FILES) >= 2
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.parent.name)
+def test_a_script_has_a_readme_that_names_it(path):
+    assert path.name in (path.parent / "README.md").read_text("utf-8")
