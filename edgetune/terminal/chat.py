@@ -40,20 +40,23 @@ class TerminalChat:
         """Until `/quit` or the end of the input."""
         say("/help lists the commands; Ctrl-D leaves")
         with edited_lines(history_path(), self.completions, say):
-            while True:
+            is_over = False
+            while not is_over:
                 try:
-                    line = self._read(PROMPT)
+                    is_over = not self.took(self._read(PROMPT))
                 except EOFError:
                     click.echo()
-                    return
+                    is_over = True
                 except KeyboardInterrupt:
-                    click.echo()  # the line is forgotten
-                    continue
-                if line.startswith("/"):
-                    if not self.obeyed(line):
-                        return
-                elif line.strip():
-                    self.answered(line)
+                    click.echo()  # what was typed is forgotten
+
+    def took(self, line: str) -> bool:
+        """Whether the conversation goes on after a line, which is a command, a text to be answered, or empty."""
+        if line.startswith("/"):
+            return self.obeyed(line)
+        if line.strip():
+            self.answered(line)
+        return True
 
     def completions(self, line: str) -> list[str]:
         """What may stand where the last word of the line does."""
