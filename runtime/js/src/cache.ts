@@ -4,8 +4,11 @@ import { ContextLengthError } from "./errors.js";
 import { type Floats, zeros } from "./floats.js";
 import type { Layer } from "./layer.js";
 
-/** Positions by which a buffer grows at least. */
-export const STEP = 256;
+/**
+ * Positions by which a buffer grows. Few, since onnxruntime-node (1.30) hands a copy of all that it has written to
+ * JavaScript: a step costs by the size of the buffers, whatever is in use of them.
+ */
+const STEP = 32;
 
 /** One buffer [B, K, S, D] per layer and key or value; row r uses its first `lengths[r]` positions. */
 export class KeyValueCache {
@@ -96,7 +99,7 @@ function copyPositions(from: Floats, fromRow: number, to: Floats, toRow: number,
 }
 
 /**
- * S for at least `positions`: the next multiple of 256, or the base's limit.
+ * S for at least `positions`: the next multiple of 32, or the base's limit.
  *
  * Throws ContextLengthError where the base cannot hold that many.
  */

@@ -1,7 +1,7 @@
 /** The decoder of the shared form: one graph, any adapter per row, a cache that grows in place where it can. */
 
 import type { Adapter } from "./adapter.js";
-import { capacityFor, checkRoom, KeyValueCache, STEP } from "./cache.js";
+import { capacityFor, checkRoom, KeyValueCache } from "./cache.js";
 import type { Decoder, RowLogits } from "./engine.js";
 import { type Floats, zeros } from "./floats.js";
 import { writesInPlace } from "./in_place.js";
@@ -34,17 +34,13 @@ export class SharedDecoder implements Decoder<SharedState> {
   async prefill(
     rows: readonly (readonly number[])[],
     adapters: readonly (Adapter | null)[],
-    reserve = 0,
   ): Promise<[RowLogits, SharedState]> {
     const texts = rows.map((ids, r) => withSuffix(ids, adapters[r]!, this.graph.vocabSize));
     const pasts = adapters.map((adapter) => adapter?.past ?? []);
     const longest = Math.max(...texts.map((ids, r) => ids.length + longestOf(pasts[r]!)));
     const inPlace = await this.#writesInPlace();
-    const limit = this.graph.maxPositions;
-    // most texts end long before the most tokens that they may have
-    const soon = Math.min(longest + Math.min(reserve, STEP), limit ?? Infinity);
-    checkRoom(longest, limit);
-    const capacity = inPlace ? capacityFor(Math.max(longest, soon), limit) : longest;
+    checkRoom(longest, this.graph.maxPositions);
+    const capacity = inPlace ? capacityFor(longest, this.graph.maxPositions) : longest;
     const cache = KeyValueCache.empty(this.graph.layers, rows.length, capacity);
     const logits: RowLogits = [];
     for (const [r, ids] of texts.entries()) {
@@ -68,14 +64,9 @@ export class SharedDecoder implements Decoder<SharedState> {
   async step(tokenIds: readonly number[], state: SharedState): Promise<[RowLogits, SharedState]> {
     const { cache, adapters } = state;
     const inPlace = await this.#writesInPlace();
-    const limit = this.graph.maxPositions;
     const longest = cache.longest + 1;
-    checkRoom(longest, limit);
-    if (inPlace && longest > cache.capacity) {
-      // by half again, so that a long text is not copied every few tokens
-      const ahead = Math.min(longest + Math.floor(cache.capacity / 2), limit ?? Infinity);
-      cache.grow(capacityFor(Math.max(longest, ahead), limit));
-    }
+    checkRoom(longest, this.graph.maxPositions);
+    if (inPlace && longest > cache.capacity) cache.grow(capacityFor(longest, this.graph.maxPositions));
     const lengths = cache.lengths.map((length) => length + 1);
     const feeds = {
       input_ids: idsOf(tokenIds.map((id) => [id])),

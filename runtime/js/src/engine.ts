@@ -7,15 +7,10 @@ export type RowLogits = Float32Array[];
 
 /** State goes in and comes back; the one that went in is used up. */
 export interface Decoder<State = unknown> {
-  /**
-   * Texts, B of [T], each amid its adapter's virtual tokens → logits [B, V] of the last positions, state.
-   *
-   * `reserve` is the number of steps to come, if it is known.
-   */
+  /** Texts, B of [T], each amid its adapter's virtual tokens → logits [B, V] of the last positions, state. */
   prefill(
     rows: readonly (readonly number[])[],
     adapters: readonly (Adapter | null)[],
-    reserve?: number,
   ): Promise<[logits: RowLogits, state: State]>;
 
   /** One more token per row, [B] → logits [B, V], state. */

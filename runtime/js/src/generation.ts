@@ -48,11 +48,9 @@ async function* batchChunks(
   let going = rows.map((progress, index) => ({ index, progress }));
   let reason = limits.reason();
   if (reason === null) {
-    const reserve = Math.max(...requests.map((request) => request.options.maxNewTokens));
     let [logits, state] = await decoder.prefill(
       requests.map((r) => r.tokenIds),
       requests.map((r) => r.adapter),
-      reserve,
     );
     if (rows.length > requests.length) {
       const n = rows.length / requests.length;

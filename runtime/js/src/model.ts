@@ -174,7 +174,7 @@ export class Model {
         `the adapter ${shown(adapter.info.name)} has virtual tokens behind the text, so a text has no steps.`,
       );
     }
-    let [logits, state] = await decoder.prefill([ids.slice(0, 1)], [adapter!], ids.length);
+    let [logits, state] = await decoder.prefill([ids.slice(0, 1)], [adapter!]);
     const rows = [logits[0]!.slice()];
     for (const id of ids.slice(1)) {
       [logits, state] = await decoder.step([id], state);

@@ -24,6 +24,13 @@ export type GraphFiles =
   | { readonly path: string }
   | { readonly bytes: Uint8Array; readonly beside: readonly { readonly path: string; readonly data: Uint8Array }[] };
 
+const OPTIONS: InferenceSession.SessionOptions = {
+  // errors only: warnings are for the exporter
+  logSeverityLevel: 3,
+  // a pattern would be stored for every new length of the mask, and save nothing
+  enableMemPattern: false,
+};
+
 /** A graph that is ready to run. Runs go one after the other. */
 export class Session {
   #last: Promise<unknown> = Promise.resolve();
@@ -85,7 +92,7 @@ export class Session {
 /** A session over the graph; throws BundleError, naming `where`, if the backend cannot open it. */
 export async function openSession(files: GraphFiles, where: string, resources: Resources): Promise<Session> {
   const { backend, sessionOptions } = resources;
-  const options = { logSeverityLevel: 3, ...sessionOptions } as const;
+  const options = { ...OPTIONS, ...sessionOptions };
   try {
     const inner =
       "path" in files

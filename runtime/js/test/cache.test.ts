@@ -52,9 +52,9 @@ for (const rows of [[0, 2], [1, 2], [2], [0, 1, 2], [2, 1, 0], [0, 0, 1, 1, 2, 2
   });
 }
 
-it("room is made by 256 positions, up to the base's limit", () => {
-  assert.deepEqual([1, 256, 257].map((n) => capacityFor(n, null)), [256, 256, 512]);
-  assert.equal(capacityFor(300, 400), 400);
+it("room is made by 32 positions, up to the base's limit", () => {
+  assert.deepEqual([1, 32, 33].map((n) => capacityFor(n, null)), [32, 32, 64]);
+  assert.equal(capacityFor(390, 400), 400);
   assert.throws(() => capacityFor(401, 400), ContextLengthError);
 });
 
