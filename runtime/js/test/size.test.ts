@@ -29,3 +29,9 @@ it("the package with its tokenizers, minified, without ONNX Runtime, is at most 
   assert.ok(size > 10_000, "it holds the tokenizers");
   assert.ok(size <= 30_000, `${size} bytes`);
 });
+
+it("what a page needs to talk to a worker is at most 3 kB after gzip", async (t) => {
+  const size = await gzipBytes("dist/remote.js");
+  t.diagnostic(`${size} bytes`);
+  assert.ok(size <= 3_000, `${size} bytes`);
+});
