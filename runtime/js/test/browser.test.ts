@@ -1,0 +1,154 @@
+/** In Chromium: a page and its worker give Node's answers, keep what they downloaded, and run without a network. */
+
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+
+import { build } from "esbuild";
+import { type Browser, chromium, type Page } from "playwright-core";
+
+import { GOLDEN, loaded } from "./backends.js";
+
+const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync",
+]; // prettier-ignore
+const TYPES: Record<string, string> = { js: "text/javascript", mjs: "text/javascript", wasm: "application/wasm" };
+const TEXT = "once upon a time";
+
+const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not here; CHROMIUM names another`;
+
+describe("in Chromium", { skip, timeout: 120_000 }, () => {
+  let server: Server;
+  let origin: string;
+  let browser: Browser;
+  let page: Page;
+  let asked: string[] = [];
+  const files = new Map<string, Uint8Array>();
+
+  before(async () => {
+    const { outputFiles } = await build({
+      entryPoints: { page: "test/browser/page.ts", worker: "test/browser/worker.ts" },
+      bundle: true,
+      write: false,
+      format: "esm",
+      platform: "browser",
+      outdir: ".",
+      // the build without WebGPU is the smaller one
+      alias: { "onnxruntime-web": "onnxruntime-web/wasm" },
+      conditions: ["onnxruntime-web-use-extern-wasm"],
+    });
+    for (const file of outputFiles) files.set(`/${file.path.split("/").at(-1)}`, file.contents);
+    files.set("/", Buffer.from('<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>'));
+    server = createServer((request, response) => {
+      const path = decodeURIComponent(request.url!);
+      asked.push(path);
+      const ort = path.startsWith("/ort/") && join("node_modules", "onnxruntime-web", "dist", path.slice(5));
+      const found = path.startsWith("/golden/") ? join(GOLDEN, path.slice(8)) : ort;
+      const bytes = files.get(path) ?? (found && existsSync(found) ? readFileSync(found) : undefined);
+      response.writeHead(bytes ? 200 : 404, { "content-type": TYPES[path.split(".").at(-1)!] ?? "text/html" });
+      response.end(bytes);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+    page = await browser.newPage();
+    await page.goto(origin);
+    await page.waitForFunction("globalThis.loaded");
+  });
+
+  after(async () => {
+    await browser?.close();
+    server?.close();
+  });
+
+  /** Runs a script of the page's. */
+  const run = (script: string): Promise<any> => page.evaluate(`(async () => { ${script} })()`);
+
+  it("a page labels texts as Node does", async () => {
+    const expected = await (await loaded("encoder-shared")).classify([TEXT, "I am so happy"], { adapter: "mood" });
+    const found = await run(`
+      const model = await loaded("golden/encoder-shared");
+      const answers = await model.classify(["${TEXT}", "I am so happy"], { adapter: "mood" });
+      return answers.map(({ label, score }) => ({ label, score }));
+    `);
+    found.forEach(({ label, score }: any, i: number) => {
+      assert.equal(label, expected[i]!.label);
+      assert.ok(Math.abs(score - expected[i]!.score) < 1e-4);
+    });
+  });
+
+  it("a page's texts, drawn ones too, are Node's, token by token", async () => {
+    const options = { maxNewTokens: 20, temperature: 1, seed: 9, adapter: ["three", "seven", "soft", null] };
+    const texts = [TEXT, "a", "will it rain?", ""];
+    const expected = await (await loaded("decoder-shared")).generate(texts, options);
+    const found = await run(`
+      const model = await loaded("golden/decoder-shared");
+      const answers = await model.generate(${JSON.stringify(texts)}, ${JSON.stringify(options)});
+      return answers.map(({ tokenIds, text }) => ({ tokenIds, text }));
+    `);
+    assert.deepEqual(found, expected.map(({ tokenIds, text }) => ({ tokenIds, text })));
+  });
+
+  it("a worker streams, and what is left early ends", async () => {
+    const { text } = await (await loaded("decoder-shared")).generate(TEXT, { maxNewTokens: 20 });
+    const found = await run(`
+      globalThis.model = await loadedInWorker("golden/decoder-shared");
+      let text = "", pieces = 0;
+      for await (const chunk of model.stream("${TEXT}", { maxNewTokens: 20 })) text += chunk.text, pieces++;
+      for await (const chunk of model.stream("${TEXT}", { maxNewTokens: 100 })) break;
+      const left = await model.generate("${TEXT}", { signal: AbortSignal.abort() });
+      return { text, pieces, reason: left.finishReason };
+    `);
+    assert.deepEqual([found.text, found.reason], [text, "cancelled"]);
+    assert.ok(found.pieces > 1);
+  });
+
+  it("a second visit downloads no model, and without a network the model is there", async () => {
+    asked = [];
+    const script = `
+      const model = await loadedInWorker("golden/decoder-shared");
+      return (await model.generate("${TEXT}", { maxNewTokens: 5 })).tokenIds;
+    `;
+    const first = await run(script);
+    const models = asked.filter((path) => path.startsWith("/golden/"));
+    assert.deepEqual(models, ["/golden/decoder-shared/bundle.json"]);
+    await page.route("**/golden/**", (route) => route.abort("internetdisconnected"));
+    assert.deepEqual(await run(script), first);
+    const name = await run(`return loaded("golden/decoder-standalone").catch((error) => error.name);`);
+    assert.equal(name, "TypeError");
+    await page.unroute("**/golden/**");
+  });
+
+  it("the origin private file system is a store too", async () => {
+    const script = `
+      const store = fileStore("models");
+      const model = await loaded("golden/decoder-shared", { store });
+      return [(await model.generate("${TEXT}", { maxNewTokens: 5 })).tokenIds, await store.keys()];
+    `;
+    const [first, keys] = await run(script);
+    assert.equal(keys.length, 7);
+    await page.route("**/golden/**", (route) => route.abort("internetdisconnected"));
+    assert.deepEqual((await run(script))[0], first);
+    await page.unroute("**/golden/**");
+  });
+
+  it("an adapter that was altered is refused with a message, in a worker too", async () => {
+    const message = await run(`
+      const bytes = new Uint8Array(await (await fetch("golden/decoder-shared/adapters/soft.safetensors")).arrayBuffer());
+      return model.addAdapter(new Blob([bytes.slice(0, -4)])).catch((error) => error.name + ": " + error.message);
+    `);
+    assert.match(message, /^AdapterError: .*is not a whole safetensors file of numbers/);
+  });
+
+  it("what goes wrong in a worker is said on the page", async () => {
+    const said = (bundle: string, script: string) =>
+      run(`return loadedInWorker("${bundle}", "${script}").catch((error) => error.name + ": " + error.message);`);
+    assert.match(await said("golden/none", "/worker.js"), /^BundleError: .*golden\/none\/bundle\.json: the server answers 404/);
+    assert.match(await said("golden/decoder-shared", "/none.js"), /^EdgetuneError: the worker failed/);
+  });
+});

@@ -1,0 +1,16 @@
+/** What the test's page offers: this package and ONNX Runtime, as an app bundles them. */
+
+import * as ort from "onnxruntime-web";
+
+import { fileStore, load } from "../../dist/index.js";
+import { loadInWorker } from "../../dist/remote.js";
+
+ort.env.wasm.wasmPaths = "/ort/";
+ort.env.wasm.numThreads = 1;
+
+Object.assign(globalThis, {
+  loaded: (bundle: any, options: object = {}) => load(bundle, { backend: ort, ...options }),
+  loadedInWorker: (bundle: any, script = "/worker.js") =>
+    loadInWorker(new Worker(script, { type: "module" }), bundle),
+  fileStore,
+});
