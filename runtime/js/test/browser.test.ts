@@ -1,33 +1,21 @@
 /** In Chromium: a page and its worker give Node's answers, keep what they downloaded, and run without a network. */
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { build } from "esbuild";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 
 import { GOLDEN, loaded } from "./backends.js";
+import { launched, served, skip } from "./chromium.js";
 
-const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
-const FLAGS = [
-  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync",
-]; // prettier-ignore
-const TYPES: Record<string, string> = { js: "text/javascript", mjs: "text/javascript", wasm: "application/wasm" };
 const TEXT = "once upon a time";
 
-const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not here; CHROMIUM names another`;
-
 describe("in Chromium", { skip, timeout: 120_000 }, () => {
-  let server: Server;
-  let origin: string;
+  let server: Awaited<ReturnType<typeof served>>;
   let browser: Browser;
   let page: Page;
-  let asked: string[] = [];
   const files = new Map<string, Uint8Array>();
 
   before(async () => {
@@ -44,20 +32,14 @@ describe("in Chromium", { skip, timeout: 120_000 }, () => {
     });
     for (const file of outputFiles) files.set(`/${file.path.split("/").at(-1)}`, file.contents);
     files.set("/", Buffer.from('<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>'));
-    server = createServer((request, response) => {
-      const path = decodeURIComponent(request.url!);
-      asked.push(path);
-      const ort = path.startsWith("/ort/") && join("node_modules", "onnxruntime-web", "dist", path.slice(5));
-      const found = path.startsWith("/golden/") ? join(GOLDEN, path.slice(8)) : ort;
-      const bytes = files.get(path) ?? (found && existsSync(found) ? readFileSync(found) : undefined);
-      response.writeHead(bytes ? 200 : 404, { "content-type": TYPES[path.split(".").at(-1)!] ?? "text/html" });
-      response.end(bytes);
+    server = await served((path) => {
+      const [, first, ...rest] = path.split("/");
+      if (first === "golden") return join(GOLDEN, ...rest);
+      return first === "ort" ? join("node_modules", "onnxruntime-web", "dist", ...rest) : files.get(path);
     });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+    browser = await launched();
     page = await browser.newPage();
-    await page.goto(origin);
+    await page.goto(server.origin);
     await page.waitForFunction("globalThis.loaded");
   });
 
@@ -109,13 +91,13 @@ describe("in Chromium", { skip, timeout: 120_000 }, () => {
   });
 
   it("a second visit downloads no model, and without a network the model is there", async () => {
-    asked = [];
+    const before = server.asked.length;
     const script = `
       const model = await loadedInWorker("golden/decoder-shared");
       return (await model.generate("${TEXT}", { maxNewTokens: 5 })).tokenIds;
     `;
     const first = await run(script);
-    const models = asked.filter((path) => path.startsWith("/golden/"));
+    const models = server.asked.slice(before).filter((path) => path.startsWith("/golden/"));
     assert.deepEqual(models, ["/golden/decoder-shared/bundle.json"]);
     await page.route("**/golden/**", (route) => route.abort("internetdisconnected"));
     assert.deepEqual(await run(script), first);

@@ -1,0 +1,49 @@
+/** Chromium, where it is installed, and a local server of files for its pages. */
+
+import { existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname } from "node:path";
+
+import { type Browser, chromium } from "playwright-core";
+
+const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+const FLAGS = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync",
+]; // prettier-ignore
+const TYPES: Record<string, string> = {
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+  ".html": "text/html",
+  ".css": "text/css",
+};
+
+/** Why what runs in Chromium is skipped; false: it is not. */
+export const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not here; CHROMIUM names another`;
+
+export function launched(): Promise<Browser> {
+  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+}
+
+/** A server whose paths are what `find` gives for them: a file's path, its bytes, or nothing. */
+export async function served(find: (path: string) => string | Uint8Array | undefined) {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    const path = decodeURIComponent(new URL(request.url!, "http://x").pathname);
+    asked.push(path);
+    const found = find(path);
+    const bytes = typeof found === "string" ? existsSync(found) && readFileSync(found) : found;
+    const type = TYPES[extname(path.endsWith("/") ? "index.html" : path)];
+    response.writeHead(bytes ? 200 : 404, { "content-type": type ?? "application/octet-stream" });
+    response.end(bytes || undefined);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { origin, asked, close };
+}
