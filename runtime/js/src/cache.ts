@@ -76,6 +76,12 @@ export class KeyValueCache {
     this.lengths = rows.map((row) => this.lengths[row]!);
   }
 
+  /** Another one that holds the same. */
+  copy(): KeyValueCache {
+    const buffers = this.buffers.map(({ data, dims }) => ({ data: data.slice(), dims }));
+    return new KeyValueCache(buffers, this.lengths);
+  }
+
   /** S becomes `capacity`; what is in use is copied once. */
   grow(capacity: number): void {
     const used = this.longest;

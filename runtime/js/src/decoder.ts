@@ -2,7 +2,7 @@
 
 import type { Adapter } from "./adapter.js";
 import { capacityFor, checkRoom, KeyValueCache } from "./cache.js";
-import type { Decoder, RowLogits } from "./engine.js";
+import type { ExtendableDecoder, RowLogits } from "./engine.js";
 import { type Floats, zeros } from "./floats.js";
 import { writesInPlace } from "./in_place.js";
 import { evened, longestOf } from "./layer_lengths.js";
@@ -19,7 +19,7 @@ export interface SharedState {
 }
 
 /** Runs rows with different adapters in one batch. It holds no state of a call: see `Decoder` for its functions. */
-export class SharedDecoder implements Decoder<SharedState> {
+export class SharedDecoder implements ExtendableDecoder<SharedState> {
   readonly #names: readonly [past: string[], present: string[]];
   #inPlace: Promise<boolean> | null = null;
 
@@ -61,15 +61,46 @@ export class SharedDecoder implements Decoder<SharedState> {
   }
 
   /** See `Decoder`. Throws ContextLengthError where the base is full. */
-  async step(tokenIds: readonly number[], state: SharedState): Promise<[RowLogits, SharedState]> {
+  step(tokenIds: readonly number[], state: SharedState): Promise<[RowLogits, SharedState]> {
+    return this.#goneOn(tokenIds.map((id) => [id]), state);
+  }
+
+  /** See `ExtendableDecoder`. Throws ContextLengthError where the base is full. */
+  extend(tokenIds: readonly number[], state: SharedState): Promise<[RowLogits, SharedState]> {
+    return this.#goneOn([tokenIds], state);
+  }
+
+  /** See `ExtendableDecoder`. Nothing is copied. */
+  truncated(length: number, state: SharedState): SharedState {
+    const virtual = longestOf(state.adapters[0]?.past ?? []);
+    state.cache.lengths = [Math.min(virtual + length, state.cache.lengths[0]!)];
+    return state;
+  }
+
+  /** See `ExtendableDecoder`. */
+  copied(state: SharedState): SharedState {
+    return { cache: state.cache.copy(), adapters: state.adapters };
+  }
+
+  /** See `Decoder`. Rows that become others are copied. */
+  withRows(rows: readonly number[], state: SharedState): SharedState {
+    state.cache.take(rows);
+    return { cache: state.cache, adapters: rows.map((row) => state.adapters[row]!) };
+  }
+
+  /** As many more tokens for every row, B of [U]; more than one for one row alone. */
+  async #goneOn(rows: readonly (readonly number[])[], state: SharedState): Promise<[RowLogits, SharedState]> {
     const { cache, adapters } = state;
+    const count = rows[0]!.length;
     const inPlace = await this.#writesInPlace();
-    const longest = cache.longest + 1;
+    const longest = cache.longest + count;
     checkRoom(longest, this.graph.maxPositions);
     if (inPlace && longest > cache.capacity) cache.grow(capacityFor(longest, this.graph.maxPositions));
-    const lengths = cache.lengths.map((length) => length + 1);
+    // what comes back is as long as what is fed: nothing that is not in use
+    if (!inPlace && cache.capacity > cache.longest) cache.grow(cache.longest);
+    const lengths = cache.lengths.map((length) => length + count);
     const feeds = {
-      input_ids: idsOf(tokenIds.map((id) => [id])),
+      input_ids: idsOf(rows),
       attention_mask: maskOf(lengths, longest),
       ...optionalFeeds(adapters, this.graph),
     };
@@ -77,12 +108,6 @@ export class SharedDecoder implements Decoder<SharedState> {
     cache.buffers = present;
     cache.lengths = lengths;
     return [rowsOf(logits), state];
-  }
-
-  /** See `Decoder`. Rows that become others are copied. */
-  withRows(rows: readonly number[], state: SharedState): SharedState {
-    state.cache.take(rows);
-    return { cache: state.cache, adapters: rows.map((row) => state.adapters[row]!) };
   }
 
   /** Logits [B, 1, V], and the keys and values with what is new: the same buffers where it is written in place. */

@@ -40,6 +40,11 @@ export class OptionError extends EdgetuneError {
   override name = "OptionError";
 }
 
+/** A conversation whose turn is still being written was given another. */
+export class ConversationError extends EdgetuneError {
+  override name = "ConversationError";
+}
+
 /** Something was asked for that needs an optional package, such as a build of ONNX Runtime; names it. */
 export class MissingExtraError extends EdgetuneError {
   override name = "MissingExtraError";

@@ -12,6 +12,7 @@ export {
   BaseMismatchError,
   BundleError,
   ContextLengthError,
+  ConversationError,
   EdgetuneError,
   InputError,
   MissingExtraError,

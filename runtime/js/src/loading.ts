@@ -63,9 +63,12 @@ export async function load(bundle: BundleSource, options: LoadOptions = {}): Pro
   const files = new BundleFiles(access, manifest);
   const names = chosenNames(manifest, options.adapters);
   const paths = names.map((name) => manifest.adapters.get(name)!);
-  files.expect([manifest.tokenizer.file, ...paths, manifest.graph.file, ...weightFiles(manifest)]);
-  const [tokenizer, adapters, graph] = await Promise.all([
-    files.read(manifest.tokenizer.file).then((bytes) => readTokenizer(bytes, files.where(manifest.tokenizer.file))),
+  const { file, chatTemplate } = manifest.tokenizer;
+  const chatFiles = chatTemplate === null ? [] : [chatTemplate];
+  files.expect([file, ...chatFiles, ...paths, manifest.graph.file, ...weightFiles(manifest)]);
+  const [tokenizer, [template], adapters, graph] = await Promise.all([
+    files.read(file).then((bytes) => readTokenizer(bytes, files.where(file))),
+    Promise.all(chatFiles.map((path) => files.read(path))),
     Promise.all(names.map((name) => bundledAdapter(files, manifest, name))),
     graphFiles(files, manifest, backend, access),
   ]);
@@ -83,6 +86,7 @@ export async function load(bundle: BundleSource, options: LoadOptions = {}): Pro
     session,
     encoder: isEncoder ? new Encoder(session, manifest) : null,
     decoder: isEncoder ? null : new Engine(session, manifest.graph),
+    chatTemplate: template ? new TextDecoder().decode(template) : null,
   });
 }
 

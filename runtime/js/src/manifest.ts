@@ -54,6 +54,10 @@ export interface TokenizerFiles {
   readonly eosTokenIds: readonly number[];
   /** Where the pooling is `"mask"`, what a head reads at. */
   readonly maskTokenId: number | null;
+  /** The file of a chat model's template. */
+  readonly chatTemplate: string | null;
+  /** What the template calls `bos_token`, `eos_token` and the like. */
+  readonly specialTokens: Readonly<Record<string, string>>;
 }
 
 /** What a file must be. */
@@ -164,6 +168,7 @@ export function manifestFrom(data: Json, where: string): Manifest {
       maskTokenId: tokenizer.optionalWhole("mask_token_id"),
       bosTokenId: tokenizer.optionalWhole("bos_token_id"),
       eosTokenIds: tokenizer.wholes("eos_token_ids"),
+      ...chatFrom(tokenizer, inFiles),
     },
     adapters,
     defaultAdapter,
@@ -185,6 +190,14 @@ function graphFrom(graph: Fields): Graph {
     suffixes: graph.flag("suffixes"),
     layerLengths: graph.flag("layer_lengths"),
   };
+}
+
+function chatFrom(tokenizer: Fields, inFiles: (name: string) => string) {
+  const name = tokenizer.optionalText("chat_template_file");
+  if (name === null) return { chatTemplate: null, specialTokens: {} };
+  const tokens = tokenizer.object("special_tokens");
+  const named = Object.keys(tokens.data).map((token) => [token, tokens.text(token)] as const);
+  return { chatTemplate: inFiles(name), specialTokens: Object.fromEntries(named) };
 }
 
 function filesFrom(top: Fields): Map<string, FileEntry> {

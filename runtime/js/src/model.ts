@@ -1,9 +1,9 @@
 /** The face of the runtime: a loaded bundle that reads and generates. */
 
-import { readAdapter } from "./adapter.js";
+import { type Adapter, readAdapter } from "./adapter.js";
 import type { AdapterSet } from "./adapter_set.js";
 import { classificationFrom, type Classifier, type Encoder } from "./encoder.js";
-import type { Decoder } from "./engine.js";
+import type { ExtendableDecoder } from "./engine.js";
 import { AdapterError, InputError, OptionError, TaskError } from "./errors.js";
 import { generatedChunks, generationsFrom } from "./generation.js";
 import { type AdapterChoice, type AdapterChoices, type OneText, place, rowsFrom, type TokenIds } from "./inputs.js";
@@ -49,7 +49,16 @@ export interface ModelParts {
   readonly adapters: AdapterSet;
   readonly session: Session;
   readonly encoder: Encoder | null;
-  readonly decoder: Decoder | null;
+  readonly decoder: ExtendableDecoder | null;
+  /** The bundle's own, in jinja's language. */
+  readonly chatTemplate: string | null;
+}
+
+/** What a conversation needs of its model. */
+export interface Conversing extends Pick<ModelParts, "manifest" | "tokenizer" | "chatTemplate"> {
+  readonly texts: Texts;
+  readonly decoder: ExtendableDecoder;
+  readonly adapter: Adapter | null;
 }
 
 /** A base with its adapters, made by `load`. Calls may overlap; runs of the graph go one after the other. */
@@ -164,6 +173,19 @@ export class Model {
     return this.#chunks(requests, started);
   }
 
+  /**
+   * What a conversation behind an adapter needs: `chat`, of `edgetune-runtime/chat`, asks for it.
+   *
+   * Throws TaskError, AdapterError.
+   */
+  conversing(choice: AdapterChoice): Conversing {
+    const decoder = this.#decoder;
+    const [adapter] = this.#parts.adapters.chosen(choice, 1);
+    this.#parts.adapters.refuseOtherTasks([adapter!], "generate");
+    const { manifest, tokenizer, chatTemplate } = this.#parts;
+    return { manifest, tokenizer, texts: this.#texts, decoder, chatTemplate, adapter: adapter! };
+  }
+
   /** Logits [T][V] of one text given as token ids, token by token over the cache: as they arise while generating. */
   async stepLogits(tokenIds: TokenIds, options: { readonly adapter?: AdapterChoice } = {}): Promise<Float32Array[]> {
     const decoder = this.#decoder;
@@ -213,7 +235,7 @@ export class Model {
     return this.#parts.encoder ?? new WordClassifier(this.#decoder);
   }
 
-  get #decoder(): Decoder {
+  get #decoder(): ExtendableDecoder {
     if (this.#parts.decoder) return this.#parts.decoder;
     throw new TaskError("this bundle holds an encoder, which does not generate. Use classify, or a decoder's bundle.");
   }

@@ -1,9 +1,9 @@
 /** The decoder of the standalone form: an ordinary graph whose past goes in and comes back. */
 
 import type { Adapter } from "./adapter.js";
-import { checkRoom } from "./cache.js";
+import { checkRoom, KeyValueCache } from "./cache.js";
 import { idsOf, maskOf, rowsOf } from "./decoder.js";
-import type { Decoder, RowLogits } from "./engine.js";
+import type { ExtendableDecoder, RowLogits } from "./engine.js";
 import { type Floats, zeros } from "./floats.js";
 import type { Graph } from "./manifest.js";
 import { type Feeds, pastNames, presentNames, type Session } from "./session.js";
@@ -17,7 +17,7 @@ export interface RowState {
 }
 
 /** Runs rows one by one, so that each has its own length; see `Decoder`. A call's adapters are not looked at. */
-export class StandaloneDecoder implements Decoder<RowState[]> {
+export class StandaloneDecoder implements ExtendableDecoder<RowState[]> {
   readonly #names: readonly [past: string[], present: string[]];
 
   constructor(
@@ -35,6 +35,26 @@ export class StandaloneDecoder implements Decoder<RowState[]> {
   /** See `Decoder`. */
   step(tokenIds: readonly number[], state: RowState[]): Promise<[RowLogits, RowState[]]> {
     return this.#each(tokenIds.map((id) => [id]), state);
+  }
+
+  /** See `ExtendableDecoder`. */
+  extend(tokenIds: readonly number[], state: RowState[]): Promise<[RowLogits, RowState[]]> {
+    return this.#each([tokenIds], state);
+  }
+
+  /** See `ExtendableDecoder`. What stays is copied. */
+  truncated(length: number, [row]: RowState[]): RowState[] {
+    const { past, length: before } = row!;
+    if (length >= before) return [row!];
+    if (length <= 0) return [this.#empty()];
+    const cache = new KeyValueCache(past, [past[0]!.dims[2]! - (before - length)]);
+    cache.grow(cache.longest);
+    return [{ past: cache.buffers, length }];
+  }
+
+  /** See `ExtendableDecoder`. A past is never written to: nothing is copied. */
+  copied(state: RowState[]): RowState[] {
+    return [...state];
   }
 
   /** See `Decoder`. Nothing is copied. */

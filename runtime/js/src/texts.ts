@@ -77,6 +77,17 @@ export class Texts {
     return ids;
   }
 
+  /**
+   * Token ids [T] of a text that has its special tokens written out, such as a rendered conversation.
+   *
+   * Where the adapter is the text's beginning itself, the token that begins one is left out.
+   */
+  renderedIds(text: string, adapter: Adapter | null): readonly number[] {
+    const ids = this.tokenizer.encode(text, false);
+    const begins = adapter?.metadata.beginsText && ids[0] === this.manifest.tokenizer.bosTokenId;
+    return begins ? ids.slice(1) : ids;
+  }
+
   /** The row with its options; throws ContextLengthError where it and its new tokens do not fit. */
   request(row: Row, adapter: Adapter | null, options: Options, index: number, where: string): Request {
     checkedTokenIds([...options.logitBias.keys()], this.#vocabSize, "logitBias");
