@@ -34,5 +34,5 @@ export type {
   TokenLogprob,
 } from "./results.js";
 export type { BundleSource, Fetch, FileLike, FileMap, Reading, Source } from "./source.js";
-export { cacheStore, fileStore, type Store } from "./store.js";
+export { cacheStore, type Store } from "./store.js";
 export type { Pair, Text, Tokenizer } from "./tokenizer.js";

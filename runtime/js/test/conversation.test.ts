@@ -1,6 +1,7 @@
 /** Conversations are those that every language records, and compute only what is new. */
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -13,10 +14,11 @@ import {
   ContextLengthError,
   ConversationError,
   InputError,
+  load,
   OptionError,
   TaskError,
 } from "../dist/index.js";
-import { BACKENDS, type BackendName, GOLDEN, loaded } from "./backends.js";
+import { BACKENDS, type BackendName, GOLDEN, goldenFiles, loaded } from "./backends.js";
 
 const CHAT = JSON.parse(readFileSync(join(GOLDEN, "chat.json"), "utf8"));
 const template: string = CHAT.template;
@@ -124,6 +126,25 @@ it("one turn is written at a time, and an error leaves the conversation as it wa
   assert.equal((await conversation.send("why", { signal: AbortSignal.abort() })).finishReason, "cancelled");
   assert.deepEqual(conversation.messages, before);
   assert.equal((await conversation.send("why")).tokenIds.length, 8);
+});
+
+it("a bundle's own template is read, with the names of its tokens", async () => {
+  const files = goldenFiles("decoder-shared");
+  const manifest = JSON.parse(await files.get("bundle.json")!.text());
+  const source = template.replace("bos_token", "begin_token");
+  manifest.tokenizer.chat_template_file = "chat_template.jinja";
+  manifest.tokenizer.special_tokens = { begin_token: "<s>" };
+  manifest.files["chat_template.jinja"] = {
+    sha256: createHash("sha256").update(source).digest("hex"),
+    size_bytes: source.length,
+  };
+  files.set("chat_template.jinja", new Blob([source])).set("bundle.json", new Blob([JSON.stringify(manifest)]));
+  const [own, given] = [await load(files, { backend: BACKENDS.node, threads: 1 }), await loaded("decoder-shared")];
+  const a = await (await chat(own, { maxNewTokens: 8 })).send("hello");
+  const b = await (await chat(given, { template, maxNewTokens: 8 })).send("hello");
+  assert.deepEqual(a.tokenIds, b.tokenIds);
+  files.set("chat_template.jinja", new Blob([source.replace(":", ";")]));
+  await assert.rejects(load(files, { backend: BACKENDS.node }), /chat_template\.jinja: its SHA-256 is not/);
 });
 
 it("what is no conversation is refused", async () => {

@@ -7,7 +7,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 
-import { AdapterError, BundleError, cacheStore, fileStore, load, type Store } from "../dist/index.js";
+import { fileStore } from "../dist/file_store.js";
+import { AdapterError, BundleError, cacheStore, load, type Store } from "../dist/index.js";
 import { BACKENDS, GOLDEN, golden } from "./backends.js";
 
 let server: Server;

@@ -2,7 +2,8 @@
 
 import * as ort from "onnxruntime-web";
 
-import { fileStore, load } from "../../dist/index.js";
+import { fileStore } from "../../dist/file_store.js";
+import { load } from "../../dist/index.js";
 import { loadInWorker } from "../../dist/remote.js";
 
 ort.env.wasm.wasmPaths = "/ort/";
