@@ -119,6 +119,34 @@ describe("in Chromium", { skip, timeout: 120_000 }, () => {
     await page.unroute("**/golden/**");
   });
 
+  it("a thousand requests leave heap and WebAssembly memory as they were", async () => {
+    const session = await page.context().newCDPSession(page);
+    await run(`
+      globalThis.writer = await loaded("golden/decoder-shared");
+      globalThis.reader = await loaded("golden/encoder-shared");
+    `);
+    const asked = (count: number) => run(`
+      for (let i = 0; i < ${count}; i++) {
+        await reader.classify(["what is the weather", "a"], { adapter: ["mood", "weather"] });
+        await writer.generate(["${TEXT}", "a"], { maxNewTokens: 4, adapter: ["three", "soft"], temperature: 1 });
+      }
+    `);
+    const heapBytes = async () => {
+      await session.send("HeapProfiler.collectGarbage");
+      const { usedSize, backingStorageSize } = (await session.send("Runtime.getHeapUsage")) as any;
+      return usedSize + backingStorageSize;
+    };
+    // engines compile what runs often, and keep that
+    await asked(250);
+    const [heap, memory] = [await heapBytes(), await run("return memoryBytes();")];
+    await asked(500);
+    const grown = (await heapBytes()) - heap;
+    // a request's smallest tensors, kept, would be a megabyte
+    assert.ok(heap > 1e6 && grown < 5e5, `${heap} bytes, then ${grown} more`);
+    assert.ok(memory > 1e6);
+    assert.equal(await run("return memoryBytes();"), memory);
+  });
+
   it("an adapter that was altered is refused with a message, in a worker too", async () => {
     const message = await run(`
       const bytes = new Uint8Array(await (await fetch("golden/decoder-shared/adapters/soft.safetensors")).arrayBuffer());

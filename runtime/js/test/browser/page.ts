@@ -9,7 +9,17 @@ import { loadInWorker } from "../../dist/remote.js";
 ort.env.wasm.wasmPaths = "/ort/";
 ort.env.wasm.numThreads = 1;
 
+/** Those that ONNX Runtime has made. */
+const memories: WebAssembly.Memory[] = [];
+WebAssembly.Memory = class extends WebAssembly.Memory {
+  constructor(descriptor: WebAssembly.MemoryDescriptor) {
+    super(descriptor);
+    memories.push(this);
+  }
+};
+
 Object.assign(globalThis, {
+  memoryBytes: () => memories.reduce((sum, memory) => sum + memory.buffer.byteLength, 0),
   loaded: (bundle: any, options: object = {}) => load(bundle, { backend: ort, ...options }),
   loadedInWorker: (bundle: any, script = "/worker.js") =>
     loadInWorker(new Worker(script, { type: "module" }), bundle),
