@@ -12,8 +12,13 @@ import click
 @click.argument("adapter")
 @click.option("--name", help="Its name in the bundle.  [default: the folder's]")
 @click.option("--model", help="Base model, needed for a decoder's prompt.  [default: the one it was tuned on]")
+@click.option(
+    "--adapter-version", type=click.IntRange(0), help="The file says that it is this version: stores go up only."
+)
 @click.option("--force", is_flag=True, help="Replace an adapter of that name.")
-def command(bundle: str, adapter: str, name: str | None, model: str | None, force: bool) -> None:
+def command(
+    bundle: str, adapter: str, name: str | None, model: str | None, adapter_version: int | None, force: bool
+) -> None:
     """Add the adapter in folder ADAPTER to BUNDLE."""
     from edgetune_export.addition import add_adapter, needs_base
 
@@ -25,5 +30,5 @@ def command(bundle: str, adapter: str, name: str | None, model: str | None, forc
         from edgetune.models.base import load_base
 
         base = load_base(model or loaded.base_name, loaded.purpose)
-    path = add_adapter(bundle, name or Path(adapter).resolve().name, loaded, base, force=force)
+    path = add_adapter(bundle, name or Path(adapter).resolve().name, loaded, base, force=force, version=adapter_version)
     click.echo(f"{path} ({path.stat().st_size:,} bytes) added to {bundle}", err=True)

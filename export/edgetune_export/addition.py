@@ -27,7 +27,13 @@ def needs_base(adapter: Adapter) -> bool:
 
 
 def add_adapter(
-    bundle: str | Path, name: str, adapter: Adapter, base: Base | None = None, *, force: bool = False
+    bundle: str | Path,
+    name: str,
+    adapter: Adapter,
+    base: Base | None = None,
+    *,
+    force: bool = False,
+    version: int | None = None,
 ) -> Path:
     """The adapter's file in the bundle. A bundle that cannot take it is left as it was.
 
@@ -52,10 +58,10 @@ def add_adapter(
     others = {*model.manifest.adapters.values()} - {manifest.adapter_path(name)}
     check_files(bundle, {file: model.manifest.files[file] for file in others})
     if base is None:
-        data = device_file(name, adapter, None)
+        data = device_file(name, adapter, None, version)
     else:
         with rounded(base, weights_from(description.get("weights", {}))):
-            data = device_file(name, adapter, base)
+            data = device_file(name, adapter, base, version)
     accepted(model, name, data, bundle)
     path.parent.mkdir(exist_ok=True)
     with restored_on_failure(path), restored_on_failure(bundle / manifest.NAME):

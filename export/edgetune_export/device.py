@@ -64,7 +64,7 @@ def device_tensors(adapter: Adapter, base: Base | None) -> dict[str, Tensor]:
     return tensors
 
 
-def device_metadata(name: str, adapter: Adapter) -> dict[str, Any]:
+def device_metadata(name: str, adapter: Adapter, version: int | None = None) -> dict[str, Any]:
     """The adapter's description in the bundle's terms."""
     return {
         "format_version": FORMAT_VERSION,
@@ -79,14 +79,15 @@ def device_metadata(name: str, adapter: Adapter) -> dict[str, Any]:
         **({"activation": adapter.activation} if "head.dense.weight" in adapter.tensors else {}),
         **({"template": adapter.template, "label_words": adapter.label_words} if adapter.label_words else {}),
         **({"word_split": adapter.word_split} if adapter.task == "tag" else {}),
+        **({} if version is None else {"version": version}),
         **({"begins_text": True} if adapter.begins_text else {}),
         "generation": dict(adapter.generation),
     }
 
 
-def device_file(name: str, adapter: Adapter, base: Base | None) -> bytes:
-    """What is shipped over the air."""
+def device_file(name: str, adapter: Adapter, base: Base | None, version: int | None = None) -> bytes:
+    """What is shipped over the air, as that version of it."""
     tensors = {key: x.detach().contiguous() for key, x in device_tensors(adapter, base).items()}
     past = {key: x for key, x in tensors.items() if "past_key_values." in key}
     tensors |= packed(past, adapter.storage)
-    return save(tensors, metadata={"edgetune": json.dumps(device_metadata(name, adapter), ensure_ascii=False)})
+    return save(tensors, metadata={"edgetune": json.dumps(device_metadata(name, adapter, version), ensure_ascii=False)})

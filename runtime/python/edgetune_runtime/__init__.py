@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .inputs import DEFAULT as DEFAULT
     from .loading import load as load
     from .model import Model as Model
+    from .store import AdapterStore as AdapterStore
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "DEFAULT",
     "AdapterError",
     "AdapterInfo",
+    "AdapterStore",
     "BaseMismatchError",
     "BundleError",
     "Chunk",
@@ -74,7 +76,13 @@ __all__ = [
 ]
 
 # numpy and onnxruntime take a quarter of a second to import: not before they are wanted
-_LATER = {"load": "loading", "Model": "model", "DEFAULT": "inputs", "Conversation": "conversation"}
+_LATER = {
+    "AdapterStore": "store",
+    "load": "loading",
+    "Model": "model",
+    "DEFAULT": "inputs",
+    "Conversation": "conversation",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -63,7 +63,11 @@ class AdapterTensors:
                 f"{self.path}: `{name}` has the shape {list(tensor.shape)}, and [{wanted}] fits this base and its "
                 "labels."
             )
-        return tensor if self.hollow else np.ascontiguousarray(tensor)
+        if self.hollow:
+            return tensor
+        if not np.isfinite(tensor).all():
+            raise AdapterError(f"{self.path}: `{name}` holds infinity or what is no number. Tune and export it again.")
+        return np.ascontiguousarray(tensor)
 
 
 @dataclass(frozen=True, eq=False)

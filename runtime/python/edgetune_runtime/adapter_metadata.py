@@ -46,6 +46,8 @@ class AdapterMetadata:
     """The tokens of each label's words, in the order of the labels."""
     word_split: str = SPLITS[0]
     """How a plain text becomes words, of a task that tags."""
+    version: int | None = None
+    """Of the file, among those of its name; a store of adapters goes up only. None: it says none."""
     begins_text: bool = False
     """Whether the virtual tokens are a text's beginning: what stands behind them has no special tokens of its own."""
 
@@ -73,6 +75,7 @@ def metadata_from(fields: Fields) -> AdapterMetadata:
         pooling=fields.optional_text("pooling"),
         generation=_generation_from(fields),
         **_words_from(fields, labels),
+        version=fields.optional_whole("version"),
         begins_text=fields.flag("begins_text"),
         activation=fields.one_of("activation", ACTIVATIONS) if "activation" in fields.data else ACTIVATIONS[0],
     )

@@ -10,20 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from .adapter import Adapter
 from .chat_template import Message
 from .checked import Fields
+from .durable import write_durable
 from .errors import ConversationError
 from .manifest import Manifest
 from .session import past_names
@@ -117,20 +116,12 @@ def write_conversation(
         "template": stored.template,
         "options": options_as_json(stored.options),
     }
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         text = json.dumps(said)
-        save_file(tensors, str(partial), {METADATA_KEY: text, DIGEST_KEY: digest_of(text, tensors)})
-        partial.chmod(0o600)  # what was said is nobody else's business
-        os.replace(partial, target)
+        data = save(tensors, {METADATA_KEY: text, DIGEST_KEY: digest_of(text, tensors)})
+        write_durable(Path(path), data, mode=0o600)  # what was said is nobody else's business
     except (OSError, SafetensorError, TypeError, ValueError) as error:
-        raise ConversationError(
-            f"{target}: the conversation cannot be saved ({error}). Choose another place."
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+        raise ConversationError(f"{path}: the conversation cannot be saved ({error}). Choose another place.") from error
 
 
 def read_conversation(path: str | os.PathLike[str], manifest: Manifest) -> ConversationFile:
