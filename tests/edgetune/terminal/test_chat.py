@@ -196,6 +196,7 @@ class TestTerminal:
             arguments = ["run", str(bundle), "--max-new-tokens", "6", "--threads", "1", *flags]
             pid, side = pty.fork()
             if pid == 0:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background passes on that it is ignored
                 os.environ.update(XDG_STATE_HOME=str(tmp_path / "state"), TERM="dumb", PYTHONUNBUFFERED="1")
                 os.execv(sys.executable, [sys.executable, "-c", f"from edgetune.cli import main\nmain({arguments!r})"])
             children.append((pid, side))
