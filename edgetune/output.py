@@ -1,6 +1,5 @@
 """Results appear whole or not at all: they are written beside their place and renamed into it."""
 
-import errno
 import logging
 import os
 import secrets
@@ -8,6 +7,8 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from edgetune_runtime.durable import sync_folder, write_durable
 
 from edgetune.errors import OutputExistsError
 
@@ -54,19 +55,8 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     if target.is_dir():
         raise OutputExistsError(f"{path} is a folder; name a file to write")
     _make_parents(target)
-    partial = _beside(target, "partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(data.encode("utf-8") if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, partial)
-        os.replace(partial, target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
+    mode = target.stat().st_mode & 0o7777 if target.exists() else None
+    write_durable(target, data.encode("utf-8") if isinstance(data, str) else data, mode)
 
 
 def _check_free(target: Path, named: object, *, force: bool, marker: Sequence[str]) -> None:
@@ -122,7 +112,7 @@ def _move_into_place(partial: Path, target: Path) -> None:
         if os.path.lexists(aside) and not os.path.lexists(target):
             os.rename(aside, target)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     if os.path.lexists(aside):
         _remove(aside)
 
@@ -140,17 +130,7 @@ def _sync_tree(folder: Path) -> None:
     for root, _, files in os.walk(folder):
         for name in files:
             _sync(Path(root, name), os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-        _sync_folder(Path(root))
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows opens no folders
-        return
-    try:
-        _sync(folder, os.O_RDONLY)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync a folder
-            raise
+        sync_folder(Path(root))
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from typing import Any
 
 import torch
+from edgetune_runtime.adapter_file import NAME
 from safetensors.torch import save
 from torch import Tensor
 
@@ -20,7 +20,6 @@ from edgetune.models.base import Base
 from edgetune.models.forward import prompt_keys_and_values
 
 FORMAT_VERSION = 1
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def checked_name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from .errors import AdapterError
 from .scaled_tensors import check_scales, expanded
 
 METADATA_KEY = "edgetune"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""An adapter's, where it names a file: safe on every system."""
 LENGTH_BYTES = 8
 """The header's length stands in front of it."""
 DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "|i1", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}

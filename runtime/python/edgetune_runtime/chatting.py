@@ -7,22 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from .adapter import Adapter
-from .adapter_set import AdapterSet
 from .chat_template import ChatTemplate
 from .constraints import Constraints
 from .conversation import Conversation, Overflow, Setting, one_answer
-from .encoder import Encoder
-from .engine import ExtendableDecoder
 from .errors import InputError, OptionError, TaskError
 from .inputs import DEFAULT, AdapterChoice
-from .manifest import Manifest
-from .memory import Memory
 from .messages import opening
 from .pair_decoder import PairDecoder
+from .parts import Parts
 from .resumed import ResumedDecoder
 from .scoring import Scoring
 from .stored_conversation import read_conversation
-from .tokenizer import Tokenizer
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -34,25 +29,12 @@ if TYPE_CHECKING:
 class Chatting(Scoring):
     """A base with its adapters, as far as it reads, scores and holds conversations. Threads may share it."""
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        tokenizer: Tokenizer,
-        adapters: AdapterSet,
-        memory: Memory,
-        *,
-        encoder: Encoder | None = None,
-        decoder: ExtendableDecoder | None = None,
-        target_tokenizer: Tokenizer | None = None,
-        chat_template: ChatTemplate | None = None,
-    ):
-        super().__init__(
-            manifest, tokenizer, adapters, memory, encoder=encoder, decoder=decoder, target_tokenizer=target_tokenizer
-        )
-        self.chat_template = chat_template
+    def __init__(self, parts: Parts):
+        super().__init__(parts)
+        self.chat_template = parts.chat_template
         """The bundle's own; None: it has none."""
-        constraints = Constraints(self.target_tokenizer, manifest.graph.vocab_size, self.eos_token_ids)
-        self._writer = Writer(self._texts, constraints, self.target_tokenizer, self.eos_token_ids, memory)
+        constraints = Constraints(self.target_tokenizer, self.manifest.graph.vocab_size, self.eos_token_ids)
+        self._writer = Writer(self._texts, constraints, self.target_tokenizer, self.eos_token_ids, self.memory)
 
     def chat(
         self,

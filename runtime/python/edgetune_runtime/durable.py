@@ -8,18 +8,24 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+PARTIAL = ".partial-"
+"""In the name of a file that is being written: what is left of it, after a crash, is nobody's."""
 
-def write_durable(path: Path, data: bytes, mode: int = 0o644) -> None:
+
+def write_durable(path: Path, data: bytes, mode: int | None = None) -> None:
     """`path` holds all of `data` when this returns, also after the power fails; until then what it held before.
 
-    Raises OSError.
+    `mode` is its permissions; None: those of any new file. Raises OSError.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = path.with_name(f".{path.name}{PARTIAL}{secrets.token_hex(4)}")
     try:
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        with open(os.open(partial, flags, 0o666 if mode is None else mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if mode is not None:
+            partial.chmod(mode)  # the umask does not count
         os.replace(partial, path)
     except BaseException:
         with suppress(OSError):

@@ -18,6 +18,7 @@ from .manifest import Manifest, read_manifest
 from .memory import Memory, planned_memory
 from .model import Model
 from .pair_decoder import PairDecoder
+from .parts import Parts
 from .resources import Resources
 from .session import check_graph, check_pair_encoder, open_session
 from .standalone import StandaloneDecoder
@@ -66,6 +67,7 @@ def load(
 def opened(folder: Path, manifest: Manifest, adapters: AdapterSet, memory: Memory, resources: Resources) -> Model:
     """The model, its files taken as they are; raises as `load` does."""
     tokenizer = read_tokenizer(folder / manifest.tokenizer.file)
+    parts = Parts(manifest, tokenizer, adapters, memory)
     graph_path = folder / manifest.graph.file
     session = open_session(graph_path, resources)
     check_graph(session, manifest, graph_path)
@@ -75,13 +77,13 @@ def opened(folder: Path, manifest: Manifest, adapters: AdapterSet, memory: Memor
         check_pair_encoder(encoder, manifest, pair, encoder_path)
         target = read_tokenizer(folder / pair.target_tokenizer) if pair.target_tokenizer else tokenizer
         engine = PairDecoder(encoder, session, manifest)
-        return Model(manifest, tokenizer, adapters, memory, decoder=engine, target_tokenizer=target)
+        return Model(replace(parts, decoder=engine, target_tokenizer=target))
     if manifest.kind == "encoder":
-        return Model(manifest, tokenizer, adapters, memory, encoder=Encoder(session, manifest, memory))
+        return Model(replace(parts, encoder=Encoder(session, manifest, memory)))
     decoder = (StandaloneDecoder if manifest.standalone else SharedDecoder)(session, manifest.graph)
     names = manifest.tokenizer
     template = read_chat_template(folder / names.chat_template, names.special_tokens) if names.chat_template else None
-    return Model(manifest, tokenizer, adapters, memory, decoder=decoder, chat_template=template)
+    return Model(replace(parts, decoder=decoder, chat_template=template))
 
 
 def known_adapters(folder: Path, manifest: Manifest, *, verify: bool) -> Mapping[str, Known]:

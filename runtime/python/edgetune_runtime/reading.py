@@ -9,20 +9,16 @@ from typing import Any, overload
 import numpy as np
 
 from .adapter import Adapter
-from .adapter_set import AdapterSet
 from .encoder import Classifier, Encoder, EncoderRow, classification_from
-from .engine import ExtendableDecoder
 from .ensemble_classification import check_labels, joint_classification
 from .errors import OptionError, TaskError
 from .inputs import DEFAULT, AdapterChoice, Default, ManyTexts, OneText, place, rows_from, words_from
 from .label_words import WordClassifier
-from .manifest import Manifest
-from .memory import Memory
 from .pair_decoder import PairDecoder
+from .parts import Parts
 from .results import Classification, Regression, Tagging
 from .tagging import tagging_from
 from .texts import Texts
-from .tokenizer import Tokenizer
 from .windows import Windows, checked_windows, joined_logits
 
 AdapterChoices = AdapterChoice | Sequence[AdapterChoice]
@@ -33,21 +29,12 @@ EnsembleChoice = str | Sequence[str] | None
 class Reading:
     """A base with its adapters, as far as it reads. Threads may share it."""
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        tokenizer: Tokenizer,
-        adapters: AdapterSet,
-        memory: Memory,
-        *,
-        encoder: Encoder | None = None,
-        decoder: ExtendableDecoder | None = None,
-    ):
-        self.manifest, self.tokenizer = manifest, tokenizer
-        self._encoder, self._decoder = encoder, decoder
-        self._texts = Texts(manifest, tokenizer)
-        self._adapters = adapters
-        self.memory = memory
+    def __init__(self, parts: Parts):
+        self.manifest, self.tokenizer = parts.manifest, parts.tokenizer
+        self._encoder, self._decoder = parts.encoder, parts.decoder
+        self._texts = Texts(parts.manifest, parts.tokenizer)
+        self._adapters = parts.adapters
+        self.memory = parts.memory
         """What the model needs of memory, and the context that a `memory_limit` left."""
 
     @property

@@ -8,37 +8,23 @@ from typing import Any, overload
 import numpy as np
 
 from .adapter import Adapter
-from .adapter_set import AdapterSet
-from .encoder import Encoder
 from .engine import ExtendableDecoder
 from .errors import InputError, TaskError
 from .inputs import DEFAULT, AdapterChoice, ManyTexts, OneText, Row, checked_token_ids, rows_from
-from .manifest import Manifest
-from .memory import Memory
 from .pair_decoder import PairDecoder
+from .parts import Parts
 from .reading import Reading
 from .results import Score
 from .steps import step_logits
 from .suffix import with_suffix
-from .tokenizer import Tokenizer
 
 
 class Scoring(Reading):
     """A base with its adapters, as far as it reads and scores. Threads may share it."""
 
-    def __init__(
-        self,
-        manifest: Manifest,
-        tokenizer: Tokenizer,
-        adapters: AdapterSet,
-        memory: Memory,
-        *,
-        encoder: Encoder | None = None,
-        decoder: ExtendableDecoder | None = None,
-        target_tokenizer: Tokenizer | None = None,
-    ):
-        super().__init__(manifest, tokenizer, adapters, memory, encoder=encoder, decoder=decoder)
-        self.target_tokenizer = target_tokenizer or tokenizer
+    def __init__(self, parts: Parts):
+        super().__init__(parts)
+        self.target_tokenizer = parts.target_tokenizer or parts.tokenizer
         """Of what is generated: `tokenizer`, but for encoder–decoders that write in a vocabulary of their own."""
 
     @property

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .adapter_file import read_header
-from .durable import write_durable
+from .adapter_file import NAME, read_header
 from .errors import AdapterError, EdgetuneError
 from .model import Model
 from .stored_versions import StoredVersion, StoredVersions, read_versions
 
 logger = logging.getLogger(__name__)
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 INCOMING = ".incoming.safetensors"
 CANDIDATE = ".candidate"
 """Behind the name of a version that is being checked."""
@@ -84,17 +82,17 @@ class AdapterStore:
             name = checked_name(metadata_name if name is None else name)
             known = self._known.get(name) or StoredVersions(self._folder / name)
             number = checked_version(name, stated, version)
+            added = StoredVersion(number, hashlib.sha256(data).hexdigest())
+            if known.active == added:
+                return added
+            if number <= known.highest:
+                raise AdapterError(
+                    f"{name!r}: version {number} is not above {known.highest}, which was in use already. Give what is "
+                    "to be installed a higher version."
+                )
             try:
-                changed = known.with_new(number, data)
-                assert changed.active is not None
-                if known.active == changed.active:
-                    return changed.active
-                if number <= known.highest:
-                    raise AdapterError(
-                        f"{name!r}: version {number} is not above {known.highest}, which was in use already. Give what "
-                        "is to be installed a higher version."
-                    )
-                self._check(changed.path_of(changed.active), name, health)
+                changed = known.with_new(added, data)
+                self._check(changed.path_of(added), name, health)
                 changed.write()
             except OSError as error:
                 known.clean()
@@ -103,7 +101,7 @@ class AdapterStore:
                 known.clean()
                 raise
             self._use(name, changed)
-            return changed.active
+            return added
 
     def rollback(self, name: str) -> StoredVersion:
         """The version before is in use again, and the other one is gone; it is not installed again, a higher one is.
@@ -151,7 +149,7 @@ class AdapterStore:
         incoming = self._folder / INCOMING
         try:
             data = adapter if isinstance(adapter, bytes) else Path(adapter).read_bytes()
-            write_durable(incoming, data)
+            incoming.write_bytes(data)  # for its header alone: it is gone before this returns
             metadata = read_header(incoming).metadata
         except OSError as error:
             raise AdapterError(f"the adapter cannot be read or written ({error}). Copy it again.") from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .checked import Fields
-from .durable import sync_folder, write_durable
+from .durable import PARTIAL, sync_folder, write_durable
 from .errors import AdapterError
 
 logger = logging.getLogger(__name__)
@@ -61,13 +61,12 @@ class StoredVersions:
         """Of its file."""
         return self.folder / stored.file_name
 
-    def with_new(self, version: int, data: bytes) -> StoredVersions:
+    def with_new(self, added: StoredVersion, data: bytes) -> StoredVersions:
         """The same with a new version in use; its file is on the disk, what is said of it is not. Raises OSError."""
-        added = StoredVersion(version, hashlib.sha256(data).hexdigest())
         self.folder.mkdir(exist_ok=True)
         sync_folder(self.folder.parent)
         write_durable(self.path_of(added), data)
-        return replace(self, kept=(added, *self.kept[:1]), highest=max(self.highest, version))
+        return replace(self, kept=(added, *self.kept[:1]), highest=max(self.highest, added.version))
 
     def rolled_back(self) -> StoredVersions:
         """The same with the version before in use; raises AdapterError where there is none."""
@@ -90,7 +89,7 @@ class StoredVersions:
         names = {STATE, *(x.file_name for x in self.kept)}
         with suppress(OSError):
             for path in self.folder.iterdir():
-                if path.name not in names and (FILE.fullmatch(path.name) or path.suffix == ".partial"):
+                if path.name not in names and (FILE.fullmatch(path.name) or PARTIAL in path.name):
                     path.unlink(missing_ok=True)
 
 
