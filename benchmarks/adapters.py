@@ -33,7 +33,7 @@ import numpy as np
 from edgetune_runtime.cache import KeyValueCache
 from edgetune_runtime.encoder import joined_pasts
 from edgetune_runtime.heads import joined_heads
-from edgetune_runtime.manifest import sha256_of
+from edgetune_runtime.verification import sha256_of
 
 from edgetune.bench.figures import Plan
 from edgetune.bench.machine import bandwidth_gb_s

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import edgetune_runtime
-from edgetune_runtime.manifest import check_files
+from edgetune_runtime.verification import check_files
 
 from edgetune.adapter import Adapter
 from edgetune.errors import AdapterError, ConfigError

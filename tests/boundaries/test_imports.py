@@ -35,7 +35,7 @@ LAYERS = (
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "optimum", "datasets", "pyarrow"}
 MAY_EXPORT = {"cli", "commands", "demo"}
 ON_THE_DEVICE = {"numpy", "onnxruntime", "tokenizers", "safetensors", "typing_extensions"}
-EXTRAS = {"llguidance", "jinja2"}
+EXTRAS = {"llguidance", "jinja2", "cryptography"}
 """Extras of the runtime's: imported inside the function that needs them."""
 MOST_LINES = 300
 

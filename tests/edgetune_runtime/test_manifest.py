@@ -6,7 +6,8 @@ import json
 import edgetune_runtime
 import pytest
 from edgetune_runtime.errors import BundleError
-from edgetune_runtime.manifest import Layer, check_files, read_manifest
+from edgetune_runtime.manifest import Layer, read_manifest
+from edgetune_runtime.verification import check_files
 
 
 def described(**changes):

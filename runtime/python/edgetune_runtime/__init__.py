@@ -21,6 +21,7 @@ from .errors import (
     MemoryLimitError,
     MissingExtraError,
     OptionError,
+    SignatureError,
     TaskError,
 )
 from .results import (
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .inputs import DEFAULT as DEFAULT
     from .loading import load as load
     from .model import Model as Model
+    from .signed_files import verify as verify
     from .store import AdapterStore as AdapterStore
 
 __version__ = "0.1.0"
@@ -67,12 +69,14 @@ __all__ = [
     "OptionError",
     "Regression",
     "Score",
+    "SignatureError",
     "Span",
     "Tagging",
     "TaskError",
     "Timing",
     "TokenLogprob",
     "load",
+    "verify",
 ]
 
 # numpy and onnxruntime take a quarter of a second to import: not before they are wanted
@@ -82,6 +86,7 @@ _LATER = {
     "Model": "model",
     "DEFAULT": "inputs",
     "Conversation": "conversation",
+    "verify": "signed_files",
 }
 
 

@@ -12,9 +12,12 @@ from .adapter_memory import AdapterMemory
 from .ensemble import Ensemble, chosen_ensemble
 from .errors import AdapterError, OptionError, TaskError
 from .inputs import DEFAULT, Default, adapters_for
-from .manifest import Manifest, sha256_of
+from .manifest import Manifest
 from .results import AdapterInfo
+from .signed_files import ITSELF, PathOrBytes, signed_file
 from .stored_adapter import StoredAdapter, read_adapter, stored_adapter
+from .trusted_keys import PublicKey
+from .verification import sha256_of
 
 Known = Adapter | StoredAdapter
 """An adapter in memory for good, or one that is read when it is wanted."""
@@ -23,8 +26,16 @@ Known = Adapter | StoredAdapter
 class AdapterSet:
     """Adapters by name. Threads may share it."""
 
-    def __init__(self, manifest: Manifest, adapters: Mapping[str, Known], memory: AdapterMemory | None = None):
+    def __init__(
+        self,
+        manifest: Manifest,
+        adapters: Mapping[str, Known],
+        memory: AdapterMemory | None = None,
+        trusted_keys: Sequence[PublicKey] | None = None,
+    ):
         self._manifest = manifest
+        self.trusted_keys = trusted_keys
+        """One of which must have signed what is added; None: signatures are not asked for."""
         self.by_name: Mapping[str, Known] = dict(adapters)
         """Replaced as a whole, never changed, so that a running call keeps the adapters it began with."""
         self.memory = memory or AdapterMemory()
@@ -44,15 +55,27 @@ class AdapterSet:
         stay = [name for name, x in self.by_name.items() if isinstance(x, Adapter)]
         return (*stay, *(names[id(x)] for x in self.memory.held if id(x) in names))
 
-    def add_file(self, path: Path, name: str | None, *, replace: bool) -> AdapterInfo:
+    def add_file(
+        self,
+        path: Path,
+        name: str | None,
+        *,
+        replace: bool,
+        signature: PathOrBytes | None = None,
+        trusted_keys: Sequence[PublicKey] | None = None,
+    ) -> AdapterInfo:
         """One more, from a file: in memory for good, or under a limit read again when it is wanted.
 
-        Raises AdapterError and BaseMismatchError as `add` and `stored_adapter` do.
+        `trusted_keys` are for this file, in place of the set's. Raises AdapterError and BaseMismatchError as `add` and
+        `stored_adapter` do, SignatureError before the file is looked into.
         """
+        keys, sha256 = trusted_keys or self.trusted_keys, None
+        if keys is not None:
+            sha256 = signed_file(path, keys, signature).files[ITSELF]
         if self.memory.limit_bytes is None:
-            added: Known = read_adapter(path, self._manifest, name)
+            added: Known = read_adapter(path, self._manifest, name, sha256)
         else:
-            added = stored_adapter(path, self._manifest, name, sha256_of(path))
+            added = stored_adapter(path, self._manifest, name, sha256 or sha256_of(path))
         self.add(added, replace=replace)
         return added.info
 

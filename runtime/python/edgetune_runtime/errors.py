@@ -13,6 +13,10 @@ class AdapterError(EdgetuneError, LookupError):
     """An adapter that is not there, is there already, or does not fit the graph."""
 
 
+class SignatureError(BundleError, AdapterError):
+    """Files that no trusted key has signed, or that are not what it signed."""
+
+
 class BaseMismatchError(AdapterError):
     """An adapter that was tuned on another base; names both fingerprints."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +13,20 @@ from .adapter_set import AdapterSet, Known
 from .chat_template import read_chat_template
 from .decoder import SharedDecoder
 from .encoder import Encoder
-from .errors import OptionError
-from .manifest import Manifest, read_manifest
+from .errors import OptionError, SignatureError
+from .manifest import Manifest, described, manifest_in
 from .memory import Memory, planned_memory
 from .model import Model
 from .pair_decoder import PairDecoder
 from .parts import Parts
 from .resources import Resources
 from .session import check_graph, check_pair_encoder, open_session
+from .signed_files import SIGNATURE, check_list, check_signed, signed_entries, signed_folder
+from .stamps import Stamps
 from .standalone import StandaloneDecoder
 from .stored_adapter import stored_adapter
 from .tokenizer import read_tokenizer
+from .trusted_keys import PublicKey, TrustedKey, trusted_keys_from
 from .verification import Verification
 
 
@@ -35,33 +38,68 @@ def load(
     arena: bool = True,
     profile: str | os.PathLike[str] | None = None,
     verify: bool = True,
+    verification_cache: str | os.PathLike[str] | None = None,
+    trusted_keys: TrustedKey | Sequence[TrustedKey] | None = None,
     memory_limit: int | None = None,
     adapter_memory_limit: int | None = None,
 ) -> Model:
     """The model in the bundle folder at `path`.
 
     `threads`, `spin`, `arena` and `profile` are onnxruntime's, see `Resources`. `verify` compares every file with its
-    SHA-256, an adapter's when its tensors are read: at its first use. `memory_limit`, in bytes, is what the model may
-    need: the context becomes shorter where that is enough, see `Memory`. `adapter_memory_limit` is how much of
-    adapters' tensors stays in memory beyond the calls that use them. Raises BundleError if the bundle is missing,
-    incomplete, altered or of an unknown version, AdapterError if one of its adapters does not fit, MemoryLimitError if
-    the model does not fit the limit, OptionError for an option out of its range.
+    SHA-256, an adapter's when its tensors are read: at its first use. With a `verification_cache`, a folder that the
+    app alone writes to, files that were compared at an earlier start and carry the same size, inode and times are not
+    read again. With `trusted_keys`, PEM text or paths of public keys, one of them must have signed the folder, all of
+    it is compared before anything is opened, adapters too, and `add_adapter` asks for signatures. `memory_limit`, in
+    bytes, is what the model may need: the context becomes shorter where that is enough, see `Memory`.
+    `adapter_memory_limit` is how much of adapters' tensors stays in memory beyond the calls that use them.
+
+    Raises BundleError if the bundle is missing, incomplete, altered or of an unknown version, and its kind
+    SignatureError if it is not what a trusted key has signed; AdapterError if one of its adapters does not fit,
+    MemoryLimitError if the model does not fit the limit, OptionError for an option out of its range or a key that is
+    none, MissingExtraError for trusted keys without cryptography.
     """
     limit, adapter_limit = (
         checked_bytes("memory_limit", memory_limit),
         checked_bytes("adapter_memory_limit", adapter_memory_limit),
     )
+    keys = None if trusted_keys is None else trusted_keys_from(trusted_keys)
+    if not verify and (keys is not None or verification_cache is not None):
+        raise OptionError("verify: is False, and trusted_keys or verification_cache ask for files to be compared.")
     folder = Path(path)
-    manifest = read_manifest(folder)
+    stamps = None if verification_cache is None else Stamps(verification_cache, folder)
+    manifest, verification = compared(folder, keys, stamps, verify=verify)
     memory = planned_memory(manifest, limit, adapter_limit)
     manifest = replace(manifest, graph=replace(manifest.graph, max_positions=memory.max_positions))
-    verification = Verification(folder, manifest, set(manifest.adapters.values()), verify=verify)
     try:
-        adapters = AdapterSet(manifest, known_adapters(folder, manifest, verify=verify), AdapterMemory(adapter_limit))
+        known = known_adapters(folder, manifest, verify=verify)
+        adapters = AdapterSet(manifest, known, AdapterMemory(adapter_limit), keys)
         return opened(folder, manifest, adapters, memory, Resources(threads, spin, arena, profile))
     finally:
         # where both fail, an altered file is the reason
         verification.done()
+
+
+def compared(
+    folder: Path, keys: Sequence[PublicKey] | None, stamps: Stamps | None, *, verify: bool
+) -> tuple[Manifest, Verification]:
+    """The manifest, and the comparison of the files, which goes on; with `keys` it has ended well.
+
+    Raises BundleError and SignatureError.
+    """
+    description = described(folder)
+    if keys is None:
+        manifest = manifest_in(description, folder)
+        later = manifest.adapters.values() if verify else manifest.files
+        return manifest, Verification(folder, manifest.files, later=set(later), stamps=stamps)
+    # nothing is looked into that nobody has signed
+    statement = signed_folder(folder, keys)
+    check_signed(description, statement, folder)
+    manifest = manifest_in(description, folder)
+    check_list(manifest, statement, folder)
+    entries = signed_entries(folder, statement)
+    verification = Verification(folder, entries, stamps=stamps, listed_in=SIGNATURE, error=SignatureError)
+    verification.done()
+    return manifest, verification
 
 
 def opened(folder: Path, manifest: Manifest, adapters: AdapterSet, memory: Memory, resources: Resources) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from .layer import Layer, layers_from
 FORMAT = "edgetune-bundle"
 FORMAT_VERSION = 1
 FILE_NAME = "bundle.json"
-READ_BYTES = 1 << 20
 
 TASKS = {
     "encoder": ("classify", "tag", "regress"),
@@ -126,19 +124,31 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises BundleError if the folder or its manifest is missing, broken or of an unknown version.
     """
+    return manifest_in(described(folder), folder)
+
+
+def described(folder: Path) -> bytes:
+    """The bytes of `bundle.json`; raises BundleError if it or the folder is missing."""
     if not folder.exists():
         raise BundleError(f"{folder}: no such folder. Pass the folder that holds {FILE_NAME}.")
     if not folder.is_dir():
         raise BundleError(f"{folder}: is a file, and a bundle is a folder. Unpack an archive first.")
     path = folder / FILE_NAME
     try:
-        data = json.loads(path.read_bytes().decode("utf-8"))
+        return path.read_bytes()
     except FileNotFoundError:
         raise BundleError(
             f"{folder}: holds no {FILE_NAME}, so it is no bundle. Make one with `edgetune export`."
         ) from None
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
+
+
+def manifest_in(description: bytes, folder: Path) -> Manifest:
+    """The manifest in the bytes of a folder's `bundle.json`; raises BundleError if broken or of another version."""
+    path = folder / FILE_NAME
+    try:
+        data = json.loads(description.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: is not whole JSON ({error}). Copy or export the bundle again.") from None
     if not isinstance(data, dict):
@@ -198,36 +208,6 @@ def manifest_from(data: dict[str, Any], where: str) -> Manifest:
             f"{where}: the default adapter {manifest.default_adapter!r} is not one of {sorted(known)}. Export again."
         )
     return manifest
-
-
-def check_files(folder: Path, files: Mapping[str, FileEntry], *, verify: bool = True) -> None:
-    """Every file of `files` is in `folder` with its size and, if `verify`, its SHA-256; raises BundleError if not."""
-    for name, entry in files.items():
-        path = folder / name
-        if not path.is_file():
-            raise BundleError(f"{path}: is listed in {FILE_NAME} but missing. Copy or export the bundle again.")
-        size_bytes = path.stat().st_size
-        if size_bytes != entry.size_bytes:
-            raise BundleError(
-                f"{path}: has {size_bytes} bytes where {FILE_NAME} lists {entry.size_bytes}: the copy is not whole, "
-                "or the file was altered. Copy or export the bundle again."
-            )
-        if verify and sha256_of(path) != entry.sha256:
-            raise BundleError(
-                f"{path}: its SHA-256 is not the one in {FILE_NAME}: it was altered. Copy or export the bundle again."
-            )
-
-
-def sha256_of(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal; raises BundleError if it cannot be read."""
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(READ_BYTES))
-    try:
-        with path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
-                digest.update(buffer[:count])
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
-    return digest.hexdigest()
 
 
 def _graph_from(graph: Fields) -> Graph:

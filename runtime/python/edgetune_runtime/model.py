@@ -23,6 +23,8 @@ from .pair_decoder import PairDecoder
 from .progress import Request
 from .reading import AdapterChoices, EnsembleChoice
 from .results import AdapterInfo, Chunk, Generation
+from .signed_files import PathOrBytes
+from .trusted_keys import TrustedKey, trusted_keys_from
 from .warming import TOKENS, warm
 
 if TYPE_CHECKING:
@@ -150,16 +152,25 @@ class Model(Chatting):
         return self._adapters.loaded
 
     def add_adapter(
-        self, path: str | os.PathLike[str], name: str | None = None, *, replace: bool = False
+        self,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        replace: bool = False,
+        signature: PathOrBytes | None = None,
+        trusted_keys: TrustedKey | Sequence[TrustedKey] | None = None,
     ) -> AdapterInfo:
         """One more task from the `.safetensors` at `path`, for this model alone; calls that run do not see it.
 
         It is called `name`, or as its metadata says. The file is read at once; with an `adapter_memory_limit` it must
-        stay where it is, unaltered, to be read again. Raises BaseMismatchError if it is of another base, AdapterError
-        if it does not fit or if the name is taken and `replace` is false.
+        stay where it is, unaltered, to be read again. With `trusted_keys`, left out those of `load`, one of them must
+        have signed it: `signature` is a path or the bytes; left out, it is beside the file, under its name with `.sig`.
+        Raises SignatureError if it is not, BaseMismatchError if it is of another base, AdapterError if it does not fit
+        or if the name is taken and `replace` is false.
         """
         self._refuse_folded()
-        return self._adapters.add_file(Path(path), name, replace=replace)
+        keys = None if trusted_keys is None else trusted_keys_from(trusted_keys)
+        return self._adapters.add_file(Path(path), name, replace=replace, signature=signature, trusted_keys=keys)
 
     def remove_adapter(self, name: str) -> None:
         """One task less, in this model alone: calls that run keep it, and its memory is free when they end.

@@ -6,15 +6,18 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from .adapter_file import NAME, read_header
-from .errors import AdapterError, EdgetuneError
+from .adapter_metadata import AdapterMetadata
+from .errors import AdapterError, EdgetuneError, SignatureError
 from .model import Model
+from .signed_files import SUFFIX, PathOrBytes, signature_bytes, signed_bytes, signed_file
 from .stored_versions import StoredVersion, StoredVersions, read_versions
+from .trusted_keys import TrustedKey, trusted_keys_from
 
 logger = logging.getLogger(__name__)
 INCOMING = ".incoming.safetensors"
@@ -31,13 +34,22 @@ class AdapterStore:
     Threads may share it; one process at a time may write to the folder.
     """
 
-    def __init__(self, path: str | os.PathLike[str], model: Model):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        model: Model,
+        *,
+        trusted_keys: TrustedKey | Sequence[TrustedKey] | None = None,
+    ):
         """Every adapter in the folder, which is made if it is not there, becomes one of the model's.
 
-        Of an adapter whose newest file lost its bytes the version before is used. One that the model does not take is
-        left out: see `problems`. Raises AdapterError where there can be no folder.
+        With `trusted_keys`, left out those of the model's `load`, one of them must have signed each, and name and
+        version are those that are signed. Of an adapter whose newest file lost its bytes the version before is used.
+        One that the model does not take, or that is not signed, is left out: see `problems`. Raises AdapterError where
+        there can be no folder, OptionError for a key that is none.
         """
         self._folder, self._model, self._lock = Path(path), model, threading.RLock()
+        self._keys = model._adapters.trusted_keys if trusted_keys is None else trusted_keys_from(trusted_keys)
         self._known: dict[str, StoredVersions] = {}
         self._problems: dict[str, EdgetuneError] = {}
         self._own = dict(model._adapters.by_name)
@@ -68,22 +80,29 @@ class AdapterStore:
         *,
         version: int | None = None,
         health: Health | None = None,
+        signature: PathOrBytes | None = None,
     ) -> StoredVersion:
         """One more version, from a file's path or its bytes, in use when this returns; the one before it is kept.
 
-        It is called `name`, or as its metadata says; `version` is for a file that says none. Before it is used it is
+        It is called `name`, or as its metadata says; `version` is for a file that says none. `signature` is a path or
+        the bytes; left out, it is beside the file, under its name with `.sig`. Before it is used it is
         read whole, and `health` is asked about it, under a name of its own that other calls do not use; where that
         gives a number, about the version in use as well, and the new one's may not be lower. Whatever goes wrong, and
-        at whatever moment the power fails, the version before stays in use. What is in use is not installed again.
-        Raises AdapterError, also for a version that is not above all that were in use, and BaseMismatchError.
+        at whatever moment the power fails, the version before stays in use. What is in use is not installed again,
+        but takes a new signature. Raises AdapterError, also for a version that is not above all that were in use, its
+        kinds BaseMismatchError and, before the file is looked into, SignatureError.
         """
         with self._lock:
-            data, metadata_name, stated = self._read(adapter)
-            name = checked_name(metadata_name if name is None else name)
+            data, signed = self._read(adapter, signature)
+            metadata = self._metadata(data)
+            name = checked_name(metadata.name if name is None else name)
             known = self._known.get(name) or StoredVersions(self._folder / name)
-            number = checked_version(name, stated, version)
+            if self._keys is not None:
+                check_said(metadata, name, metadata.version)
+            number = checked_version(name, metadata.version, version)
             added = StoredVersion(number, hashlib.sha256(data).hexdigest())
             if known.active == added:
+                self._sign(known, added, signed)
                 return added
             if number <= known.highest:
                 raise AdapterError(
@@ -91,7 +110,7 @@ class AdapterStore:
                     "to be installed a higher version."
                 )
             try:
-                changed = known.with_new(added, data)
+                changed = known.with_new(added, data, signed)
                 self._check(changed.path_of(added), name, health)
                 changed.write()
             except OSError as error:
@@ -135,7 +154,8 @@ class AdapterStore:
         known.clean()
         for stored in known.kept:
             try:
-                self._model.add_adapter(known.path_of(stored), name, replace=True)
+                self._check_stored(known, stored)
+                self._add(known.path_of(stored), name)
             except EdgetuneError as error:
                 logger.warning("version %d of the adapter %r is not used: %s", stored.version, name, error)
                 self._problems.setdefault(name, error)
@@ -144,22 +164,56 @@ class AdapterStore:
                 self._known[name] = known.rolled_back()
             return
 
-    def _read(self, adapter: bytes | str | os.PathLike[str]) -> tuple[bytes, str, int | None]:
-        """The file's bytes, and the name and the version that it says."""
-        incoming = self._folder / INCOMING
+    def _read(self, adapter: PathOrBytes, signature: PathOrBytes | None) -> tuple[bytes, bytes | None]:
+        """The file's bytes and those of its signature, which is one of a trusted key's where the store has some."""
         try:
             data = adapter if isinstance(adapter, bytes) else Path(adapter).read_bytes()
-            incoming.write_bytes(data)  # for its header alone: it is gone before this returns
-            metadata = read_header(incoming).metadata
         except OSError as error:
-            raise AdapterError(f"the adapter cannot be read or written ({error}). Copy it again.") from error
+            raise AdapterError(f"the adapter cannot be read ({error}). Copy it again.") from error
+        where = "the adapter" if isinstance(adapter, bytes) else str(adapter)
+        if signature is None and not isinstance(adapter, bytes):
+            beside = Path(f"{where}{SUFFIX}")
+            signature = beside if self._keys is not None or beside.is_file() else None
+        signed = None if signature is None else signature_bytes(signature)
+        if self._keys is not None:
+            if signed is None:
+                raise SignatureError("signature: is missing, and only what is signed is installed. Pass it as well.")
+            signed_bytes(data, signed, self._keys, where, f"the signature of {where}")
+        return data, signed
+
+    def _metadata(self, data: bytes) -> AdapterMetadata:
+        """What the file says of itself."""
+        incoming = self._folder / INCOMING
+        try:
+            incoming.write_bytes(data)  # for its header alone: it is gone before this returns
+            return read_header(incoming).metadata
+        except OSError as error:
+            raise AdapterError(f"the adapter cannot be written ({error}). Make room.") from error
         finally:
             incoming.unlink(missing_ok=True)
-        return data, metadata.name, metadata.version
+
+    def _add(self, path: Path, name: str) -> None:
+        self._model._refuse_folded()
+        self._model._adapters.add_file(path, name, replace=True, trusted_keys=self._keys)
+
+    def _check_stored(self, known: StoredVersions, stored: StoredVersion) -> None:
+        """Name and version of a file on the disk are those that are signed."""
+        if self._keys is not None:
+            path = known.path_of(stored)
+            signed_file(path, self._keys)
+            check_said(read_header(path).metadata, known.folder.name, stored.version)
+
+    def _sign(self, known: StoredVersions, stored: StoredVersion, signature: bytes | None) -> None:
+        """A version that is in use has this signature from now on."""
+        try:
+            if signature is not None:
+                known.sign(stored, signature)
+        except OSError as error:
+            raise AdapterError(f"a signature cannot be written to {known.folder} ({error}). Make room.") from error
 
     def _check(self, path: Path, name: str, health: Health | None) -> None:
         candidate = name + CANDIDATE
-        self._model.add_adapter(path, candidate, replace=True)
+        self._add(path, candidate)
         try:
             self._model.warm_up([candidate])
             if health is None:
@@ -194,7 +248,7 @@ class AdapterStore:
         assert versions.active is not None
         self._known[name] = versions
         self._problems.pop(name, None)
-        self._model.add_adapter(versions.path_of(versions.active), name, replace=True)
+        self._add(versions.path_of(versions.active), name)
 
 
 def checked_name(name: str) -> str:
@@ -202,6 +256,20 @@ def checked_name(name: str) -> str:
     if not NAME.fullmatch(name) or name.endswith(CANDIDATE):
         raise AdapterError(f"{name!r} cannot name an adapter in a store: use letters, digits, '.', '_' and '-'.")
     return name
+
+
+def check_said(metadata: AdapterMetadata, name: str, version: int | None) -> None:
+    """What is signed says this name and this version; raises SignatureError."""
+    if metadata.name != name:
+        raise SignatureError(
+            f"{name!r}: what is signed is an adapter {metadata.name!r}, and is not used under another name."
+        )
+    if version is None or metadata.version != version:
+        said = "no version" if metadata.version is None else f"version {metadata.version}"
+        raise SignatureError(
+            f"{name!r}: what is signed says {said}, and a version counts where it is signed. Write it with "
+            "`edgetune add-adapter --adapter-version`, and sign the file."
+        )
 
 
 def checked_version(name: str, stated: int | None, given: int | None) -> int:

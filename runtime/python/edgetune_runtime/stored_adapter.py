@@ -54,6 +54,6 @@ def stored_adapter(path: Path, manifest: Manifest, name: str | None = None, sha2
     return StoredAdapter(adapter.info, adapter.metadata, path, manifest, sha256)
 
 
-def read_adapter(path: Path, manifest: Manifest, name: str | None = None) -> Adapter:
+def read_adapter(path: Path, manifest: Manifest, name: str | None = None, sha256: str | None = None) -> Adapter:
     """As `stored_adapter`, with its tensors, in memory of their own."""
-    return stored_adapter(path, manifest, name).read(whole=True)
+    return stored_adapter(path, manifest, name, sha256).read(whole=True)

@@ -14,12 +14,13 @@ from pathlib import Path
 from .checked import Fields
 from .durable import PARTIAL, sync_folder, write_durable
 from .errors import AdapterError
+from .signed_files import SUFFIX
 
 logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 STATE = "versions.json"
 FILE = re.compile(r"([0-9]{1,18})-([0-9a-f]{64})\.safetensors")
-"""A file's name: its version, and the SHA-256 of its bytes."""
+"""A file's name: its version, and the SHA-256 of its bytes. Its signature is beside it, with `.sig` behind the name."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class StoredVersion:
     def file_name(self) -> str:
         """In the folder of its adapter."""
         return f"{self.version}-{self.sha256}.safetensors"
+
+    @property
+    def signature_name(self) -> str:
+        """Of its signature's file, if it has one."""
+        return self.file_name + SUFFIX
 
     def is_whole(self, folder: Path) -> bool:
         """Whether the file is there with the bytes that it had."""
@@ -61,12 +67,18 @@ class StoredVersions:
         """Of its file."""
         return self.folder / stored.file_name
 
-    def with_new(self, added: StoredVersion, data: bytes) -> StoredVersions:
+    def with_new(self, added: StoredVersion, data: bytes, signature: bytes | None = None) -> StoredVersions:
         """The same with a new version in use; its file is on the disk, what is said of it is not. Raises OSError."""
         self.folder.mkdir(exist_ok=True)
         sync_folder(self.folder.parent)
+        if signature is not None:
+            self.sign(added, signature)
         write_durable(self.path_of(added), data)
         return replace(self, kept=(added, *self.kept[:1]), highest=max(self.highest, added.version))
+
+    def sign(self, stored: StoredVersion, signature: bytes) -> None:
+        """Its signature is on the disk, in place of one that was there. Raises OSError."""
+        write_durable(self.folder / stored.signature_name, signature)
 
     def rolled_back(self) -> StoredVersions:
         """The same with the version before in use; raises AdapterError where there is none."""
@@ -86,10 +98,10 @@ class StoredVersions:
 
     def clean(self) -> None:
         """Removes what interrupted updates left."""
-        names = {STATE, *(x.file_name for x in self.kept)}
+        names = {STATE, *(x.file_name for x in self.kept), *(x.signature_name for x in self.kept)}
         with suppress(OSError):
             for path in self.folder.iterdir():
-                if path.name not in names and (FILE.fullmatch(path.name) or PARTIAL in path.name):
+                if path.name not in names and (FILE.fullmatch(path.name.removesuffix(SUFFIX)) or PARTIAL in path.name):
                     path.unlink(missing_ok=True)
 
 
