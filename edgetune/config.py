@@ -45,6 +45,8 @@ STORAGES = ("fp32", "fp16", "int8")
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 BLOCK_SIZE = 64
 """Weights that share a scale (docs/precision.md)."""
+CURVES = ("P-256", "P-384", "P-521")
+"""Of keys that sign."""
 ACCURACY_LEVELS = (1, 4)
 ACCURACY_LEVEL = 4
 Zero = Literal["symmetric", "asymmetric"]

@@ -29,5 +29,9 @@ class OutputExistsError(EdgetuneError, FileExistsError):
     """The place to write to is taken and `--force` was not given."""
 
 
+class SigningError(EdgetuneError, ValueError):
+    """A key that does not sign, or files that are not to be signed as they are; names the file."""
+
+
 class VerificationError(EdgetuneError, ArithmeticError):
     """An exported graph that does not compute what the torch model computes."""

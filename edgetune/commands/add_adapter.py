@@ -21,6 +21,7 @@ def command(
 ) -> None:
     """Add the adapter in folder ADAPTER to BUNDLE."""
     from edgetune_export.addition import add_adapter, needs_base
+    from edgetune_runtime.signed_files import SIGNATURE
 
     from edgetune.adapter import load_adapter
 
@@ -32,3 +33,5 @@ def command(
         base = load_base(model or loaded.base_name, loaded.purpose)
     path = add_adapter(bundle, name or Path(adapter).resolve().name, loaded, base, force=force, version=adapter_version)
     click.echo(f"{path} ({path.stat().st_size:,} bytes) added to {bundle}", err=True)
+    if (signature := Path(bundle, SIGNATURE)).is_file():
+        click.echo(f"{signature} is not of this bundle any more: sign it again with `edgetune sign`", err=True)

@@ -17,7 +17,7 @@ FILES = sorted(path for package in (WORKSHOP, EXPORT, RUNTIME) for path in packa
 LAYERS = (
     {"errors"},
     {"config", "metrics", "output"},
-    {"data", "models"},
+    {"data", "models", "signing"},
     {"methods"},
     {"adapter"},
     {"peft", "training"},

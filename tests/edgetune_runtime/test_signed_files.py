@@ -171,7 +171,7 @@ def test_nothing_is_opened_before_it_is_compared(decoder_bundle, key, monkeypatc
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(SignatureError, match=r"three\.safetensors"):
         load(decoder_bundle, key)
-    monkeypatch.setattr("edgetune_runtime.loading.manifest_in", opened)
+    monkeypatch.setattr("edgetune_runtime.signed_files.manifest_in", opened)
     (decoder_bundle / "bundle.json").write_bytes(b"{}")
     with pytest.raises(SignatureError, match=r"bundle\.json"):
         load(decoder_bundle, key)

@@ -14,14 +14,14 @@ from .chat_template import read_chat_template
 from .decoder import SharedDecoder
 from .encoder import Encoder
 from .errors import OptionError, SignatureError
-from .manifest import Manifest, described, manifest_in
+from .manifest import Manifest, read_manifest
 from .memory import Memory, planned_memory
 from .model import Model
 from .pair_decoder import PairDecoder
 from .parts import Parts
 from .resources import Resources
 from .session import check_graph, check_pair_encoder, open_session
-from .signed_files import SIGNATURE, check_list, check_signed, signed_entries, signed_folder
+from .signed_files import SIGNATURE, signed_entries, signed_manifest
 from .stamps import Stamps
 from .standalone import StandaloneDecoder
 from .stored_adapter import stored_adapter
@@ -86,16 +86,12 @@ def compared(
 
     Raises BundleError and SignatureError.
     """
-    description = described(folder)
     if keys is None:
-        manifest = manifest_in(description, folder)
+        manifest = read_manifest(folder)
         later = manifest.adapters.values() if verify else manifest.files
         return manifest, Verification(folder, manifest.files, later=set(later), stamps=stamps)
     # nothing is looked into that nobody has signed
-    statement = signed_folder(folder, keys)
-    check_signed(description, statement, folder)
-    manifest = manifest_in(description, folder)
-    check_list(manifest, statement, folder)
+    manifest, statement = signed_manifest(folder, keys)
     entries = signed_entries(folder, statement)
     verification = Verification(folder, entries, stamps=stamps, listed_in=SIGNATURE, error=SignatureError)
     verification.done()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from .errors import SignatureError
-from .manifest import FILE_NAME, FileEntry, Manifest
+from .manifest import FILE_NAME, FileEntry, Manifest, described, manifest_in
 from .signature import MOST_BYTES, Statement, statement_of
 from .trusted_keys import PublicKey, TrustedKey, trusted_keys_from
 from .verification import check_files
@@ -28,12 +28,12 @@ PathOrBytes = str | os.PathLike[str] | bytes
 def verify(
     path: PathOrBytes, trusted_keys: TrustedKey | Sequence[TrustedKey], *, signature: PathOrBytes | None = None
 ) -> Statement:
-    """What a trusted key has signed: all of the folder, or the file, at `path`, or a file's bytes.
+    """What a trusted key has signed: all of the bundle's folder, or the file, at `path`, or a file's bytes.
 
     `signature` is a path or the bytes themselves; left out, it is `model.sig` in the folder, or beside the file under
     its name with `.sig`. Every file is read. Raises SignatureError where it is missing or made with another key, where
-    it does not hold, and for a file that was added, is missing or was altered; OptionError for keys that are none,
-    MissingExtraError without cryptography.
+    it does not hold, and for a file that was added, is missing or was altered; BundleError for a folder that is none;
+    OptionError for keys that are none, MissingExtraError without cryptography.
     """
     keys = trusted_keys_from(trusted_keys)
     if isinstance(path, bytes):
@@ -42,7 +42,7 @@ def verify(
         return signed_bytes(path, signature_bytes(signature), keys)
     place = Path(path)
     if place.is_dir():
-        statement = signed_folder(place, keys, signature)
+        _, statement = signed_manifest(place, keys, signature)
         check_files(place, signed_entries(place, statement), listed_in=SIGNATURE, error=SignatureError)
         return statement
     return signed_file(place, keys, signature)
@@ -65,19 +65,22 @@ def signed_folder(folder: Path, keys: Sequence[PublicKey], signature: PathOrByte
     return statement
 
 
-def check_signed(description: bytes, statement: Statement, folder: Path) -> None:
-    """The bytes of `bundle.json` are those that were signed; raises SignatureError."""
+def signed_manifest(
+    folder: Path, keys: Sequence[PublicKey], signature: PathOrBytes | None = None
+) -> tuple[Manifest, Statement]:
+    """The manifest of a signed bundle, which is read after its bytes are found to be the signed ones.
+
+    Every file that it lists was signed, with the hash that it lists. Raises SignatureError, BundleError.
+    """
+    statement = signed_folder(folder, keys, signature)
+    description, path = described(folder), folder / FILE_NAME
     if statement.files.get(FILE_NAME) != hashlib.sha256(description).hexdigest():
-        raise SignatureError(f"{folder / FILE_NAME}: is not the one that was signed. Copy the bundle again.")
-
-
-def check_list(manifest: Manifest, statement: Statement, folder: Path) -> None:
-    """Every file that the manifest lists was signed, with that hash; raises SignatureError."""
+        raise SignatureError(f"{path}: is not the one that was signed. Copy the bundle again.")
+    manifest = manifest_in(description, folder)
     for name, entry in manifest.files.items():
         if statement.files.get(name) != entry.sha256:
-            raise SignatureError(
-                f"{folder / FILE_NAME}: lists {name!r} otherwise than it was signed. Sign the bundle again."
-            )
+            raise SignatureError(f"{path}: lists {name!r} otherwise than it was signed. Sign the bundle again.")
+    return manifest, statement
 
 
 def signed_file(path: Path, keys: Sequence[PublicKey], signature: PathOrBytes | None = None) -> Statement:

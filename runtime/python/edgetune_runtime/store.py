@@ -103,6 +103,8 @@ class AdapterStore:
             added = StoredVersion(number, hashlib.sha256(data).hexdigest())
             if known.active == added:
                 self._sign(known, added, signed)
+                if name in self._problems:  # the new signature may have been what it lacked
+                    self._use(name, known)
                 return added
             if number <= known.highest:
                 raise AdapterError(
@@ -247,8 +249,8 @@ class AdapterStore:
     def _use(self, name: str, versions: StoredVersions) -> None:
         assert versions.active is not None
         self._known[name] = versions
-        self._problems.pop(name, None)
         self._add(versions.path_of(versions.active), name)
+        self._problems.pop(name, None)
 
 
 def checked_name(name: str) -> str:
