@@ -5,6 +5,7 @@ import { FILE_NAME, type FileEntry, type Manifest, readManifest } from "./manife
 import { shown } from "./shown.js";
 import { AnswerError, type Source } from "./source.js";
 import type { Store } from "./store.js";
+import type { Trust } from "./trust.js";
 import { checkFile, sha256Of } from "./verification.js";
 
 /** How far the loading of a bundle is. */
@@ -22,6 +23,7 @@ export interface Access {
   readonly source: Source;
   readonly store: Store | null;
   readonly verify: boolean;
+  readonly trust: Trust | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: LoadProgress) => unknown) | undefined;
 }
@@ -29,24 +31,32 @@ export interface Access {
 /**
  * The manifest. From a network the newest is taken; without one, that of the last visit, if a store has it.
  *
- * Rejects with BundleError for what is no bundle of a known version.
+ * Rejects with BundleError for what is no bundle of a known version, and with what `trust` says.
  */
 export async function openedManifest(access: Access): Promise<Manifest> {
-  const { source, store, signal } = access;
-  const where = `${source.where}/${FILE_NAME}`;
-  const key = `manifest-${await sha256Of(new TextEncoder().encode(source.where)).catch(() => "")}`;
-  if (!store) return readManifest(await source.read(FILE_NAME, { signal }), where);
-  let bytes: Uint8Array;
-  try {
-    bytes = await source.read(FILE_NAME, { signal });
-  } catch (error) {
-    const kept = signal?.aborted || error instanceof AnswerError ? undefined : await store.get(key);
-    if (!kept) throw error;
-    return readManifest(kept, where);
-  }
-  const manifest = readManifest(bytes, where);
-  await kept(store, key, bytes);
+  const { bytes, keep } = await newest(access, FILE_NAME);
+  const keepSignature = await access.trust?.bundleOf(access, bytes);
+  const manifest = readManifest(bytes, `${access.source.where}/${FILE_NAME}`);
+  await keep?.();
+  await keepSignature?.();
   return manifest;
+}
+
+/** A file of which no hash is known, as `openedManifest` says; one that is new can be kept for the next visit. */
+export async function newest(
+  { source, store, signal }: Access,
+  name: string,
+): Promise<{ bytes: Uint8Array; keep?: () => Promise<void> }> {
+  if (!store) return { bytes: await source.read(name, { signal }) };
+  const key = `newest-${await sha256Of(new TextEncoder().encode(`${source.where}/${name}`)).catch(() => "")}`;
+  try {
+    const bytes = await source.read(name, { signal });
+    return { bytes, keep: () => kept(store, key, bytes) };
+  } catch (error) {
+    const bytes = signal?.aborted || error instanceof AnswerError ? undefined : await store.get(key);
+    if (!bytes) throw error;
+    return { bytes };
+  }
 }
 
 /** The files of a bundle whose manifest is known. */

@@ -10,6 +10,11 @@ export class BundleError extends EdgetuneError {
   override name = "BundleError";
 }
 
+/** Files that no trusted key has signed, or that are not what it signed. */
+export class SignatureError extends BundleError {
+  override name = "SignatureError";
+}
+
 /** An adapter that is not there, is there already, or does not fit the graph. */
 export class AdapterError extends EdgetuneError {
   override name = "AdapterError";

@@ -17,6 +17,7 @@ export {
   InputError,
   MissingExtraError,
   OptionError,
+  SignatureError,
   TaskError,
 } from "./errors.js";
 export type { AdapterChoice, AdapterChoices, OneText, TokenIds } from "./inputs.js";
@@ -35,4 +36,5 @@ export type {
 } from "./results.js";
 export type { BundleSource, Fetch, FileLike, FileMap, Reading, Source } from "./source.js";
 export { cacheStore, type Store } from "./store.js";
+export type { Trust } from "./trust.js";
 export type { Pair, Text, Tokenizer } from "./tokenizer.js";

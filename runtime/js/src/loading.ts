@@ -18,6 +18,7 @@ import { type BundleSource, type Fetch, sourceFrom } from "./source.js";
 import { StandaloneDecoder } from "./standalone.js";
 import { cacheStore, type Store } from "./store.js";
 import { readTokenizer } from "./tokenizer.js";
+import type { Trust } from "./trust.js";
 
 /** What `load` takes beside the bundle. */
 export interface LoadOptions {
@@ -32,6 +33,8 @@ export interface LoadOptions {
   readonly sessionOptions?: InferenceSession.SessionOptions | undefined;
   /** Whether every file that is read is compared with its SHA-256; left out: true. */
   readonly verify?: boolean | undefined;
+  /** Who must have signed the bundle, and what `addAdapter` takes: `signatures` of `edgetune-runtime/signatures`. */
+  readonly trust?: Trust | undefined;
   /** Which of the bundle's adapters are read, beside the default one; left out: all. */
   readonly adapters?: readonly string[] | undefined;
   /** Where downloads are kept; null: nowhere. Left out: in the Cache API where there is one. */
@@ -48,15 +51,15 @@ export interface LoadOptions {
  * The model in a bundle: see `BundleSource` for what can be passed.
  *
  * Rejects with BundleError if the bundle is missing, incomplete, altered or of an unknown version, AdapterError if one of
- * its adapters does not fit, OptionError or InputError for an option that is not, MissingExtraError where no ONNX Runtime
+ * its adapters does not fit, SignatureError, a BundleError, if no key that `trust` knows has signed it, OptionError or InputError for an option that is not, MissingExtraError where no ONNX Runtime
  * is installed.
  */
 export async function load(bundle: BundleSource, options: LoadOptions = {}): Promise<Model> {
-  const { verify = true, signal, onProgress } = options;
+  const { verify = true, trust, signal, onProgress } = options;
   checkWhole("threads", options.threads, 1);
   const source = sourceFrom(bundle, options.fetch);
   const store = options.store === undefined ? ownStore(source.isRemote) : options.store;
-  const access: Access = { source, store, verify, signal, onProgress };
+  const access: Access = { source, store, verify, trust, signal, onProgress };
   signal?.throwIfAborted();
   const backend = await foundBackend(options.backend);
   const manifest = await openedManifest(access);
@@ -84,6 +87,7 @@ export async function load(bundle: BundleSource, options: LoadOptions = {}): Pro
     tokenizer,
     adapters: new AdapterSet(manifest, known),
     session,
+    trust,
     encoder: isEncoder ? new Encoder(session, manifest) : null,
     decoder: isEncoder ? null : new Engine(session, manifest.graph),
     chatTemplate: template ? new TextDecoder().decode(template) : null,

@@ -18,6 +18,7 @@ import { shown } from "./shown.js";
 import { type FileLike, readFileLike } from "./source.js";
 import { Texts } from "./texts.js";
 import type { Tokenizer } from "./tokenizer.js";
+import type { Trust } from "./trust.js";
 
 /** What `classify` takes beside texts. */
 export interface ClassifyOptions<Choice = AdapterChoice> {
@@ -39,6 +40,8 @@ export interface AddAdapterOptions {
   readonly name?: string | undefined;
   /** Whether it takes the place of one of the same name. */
   readonly replace?: boolean | undefined;
+  /** With `trust`, where the signature is; left out: beside a URL or a path, under its name with `.sig`. */
+  readonly signature?: FileLike | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -50,6 +53,7 @@ export interface ModelParts {
   readonly session: Session;
   readonly encoder: Encoder | null;
   readonly decoder: ExtendableDecoder | null;
+  readonly trust: Trust | undefined;
   /** The bundle's own, in jinja's language. */
   readonly chatTemplate: string | null;
 }
@@ -215,6 +219,7 @@ export class Model {
   async addAdapter(file: FileLike, options: AddAdapterOptions = {}): Promise<AdapterInfo> {
     this.#refuseFolded();
     const [bytes, where] = await readFileLike(file, options.signal);
+    await this.#parts.trust?.adapter(bytes, where, file, options);
     const adapter = readAdapter(bytes, where, this.manifest, options.name);
     this.#parts.adapters.add(adapter, options.replace ?? false);
     return adapter.info;

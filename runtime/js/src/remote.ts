@@ -16,7 +16,7 @@ import type { AdapterInfo, Chunk } from "./results.js";
 import type { BundleSource, FileLike } from "./source.js";
 
 /** What `load` takes, but for what the worker decides. */
-export type RemoteLoadOptions = Omit<LoadOptions, "backend" | "store" | "fetch">;
+export type RemoteLoadOptions = Omit<LoadOptions, "backend" | "store" | "fetch" | "trust">;
 
 /**
  * The model in a bundle, in a worker in which `serve` was called. A `Source` of one's own cannot be sent there.
@@ -118,8 +118,9 @@ export class RemoteModel implements Pick<Model, "classify" | "regress" | "genera
 
   /** See `Model`. */
   async addAdapter(file: FileLike, options: AddAdapterOptions = {}): Promise<AdapterInfo> {
-    const { signal, ...given } = options;
-    const answer = await this.#line.asked("addAdapter", [fromHere(file), given], signal);
+    const { signal, signature, ...given } = options;
+    const args = [fromHere(file), { ...given, signature: fromHere(signature) }];
+    const answer = await this.#line.asked("addAdapter", args, signal);
     const [info, description] = answer as [AdapterInfo, Description];
     this.#description = description;
     return info;

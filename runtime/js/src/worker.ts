@@ -12,7 +12,7 @@ import type { Model } from "./model.js";
 import type { Asked, Call, Description, Port, Told } from "./protocol.js";
 
 /** What the worker decides: these cannot be sent from the page. */
-export type ServeOptions = Pick<LoadOptions, "backend" | "store" | "fetch">;
+export type ServeOptions = Pick<LoadOptions, "backend" | "store" | "fetch" | "trust">;
 
 /** Answers on `port`; left out, to whoever made this worker. One worker holds one model. */
 export function serve(options: ServeOptions = {}, port: Port = globalThis as unknown as Port): void {
