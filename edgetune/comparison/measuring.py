@@ -30,7 +30,8 @@ def figures_of(
 ) -> Comparison:
     """`bundle` holds the best adapter of each variant, under the variant's name; the others join it in memory."""
     config, rows = plan.config, sets.held_out.rows
-    model = edgetune_runtime.load(bundle)
+    # rows are read as in training
+    model = edgetune_runtime.load(bundle, split_special_tokens=False)
     alone = [None] if config.task == "generate" else []
     latency = latencies(model, [*alone, *(variant.name for variant in plan.variants)], rows, config.task)
     metrics = {one.run.number: metrics_of_run(model, one, base, bundle, device_file) for one in trained}

@@ -39,7 +39,8 @@ def evaluate_bundle(
         DataError: rows that cannot be used, or a label that the adapter does not know.
         edgetune_runtime.EdgetuneError: a bundle or an adapter that cannot be used.
     """
-    model = edgetune_runtime.load(path)
+    # rows are read as in training
+    model = edgetune_runtime.load(path, split_special_tokens=False)
     name = adapter or model.default_adapter
     began = time.perf_counter()
     task = task_of(model, members_of(model, ensemble)[0] if ensemble else name)

@@ -73,8 +73,9 @@ def check_kind(kind: str, name: str) -> None:
 
 
 def text_ids(tokenizer: Tokenizer, text: str, most: int | None) -> list[int]:
-    """As they begin a text."""
-    bare, whole = tokenizer.encode(text, add_special_tokens=False), tokenizer.encode(text)
+    """As they begin a text. Special tokens that it holds control: it is its author's, not a user's."""
+    bare = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=False)
+    whole = tokenizer.encode(text, split_special_tokens=False)
     if not bare:
         raise ConfigError("the text to bake has no tokens; give one that says something")
     ids = [*whole[: beginning(whole, bare)], *bare]

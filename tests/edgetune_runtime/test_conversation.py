@@ -33,7 +33,8 @@ def asked(conversation, text):
 
 
 def ids_of(model, messages, source=SHORT):
-    return model.tokenizer.encode(ChatTemplate(source, TOKENS).rendered(messages), add_special_tokens=False)
+    text = ChatTemplate(source, TOKENS).rendered(messages)
+    return model.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=False)
 
 
 def anew(model, messages, source=SHORT, **options):

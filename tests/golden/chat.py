@@ -41,6 +41,7 @@ CONVERSATIONS: list[dict[str, Any]] = [
     {"bundle": "decoder-shared", "chat": {"adapter": None, "system": "a day", "max_new_tokens": 6}},
     {"bundle": "decoder-shared", "chat": {"temperature": 1.0, "seed": 4, "max_new_tokens": 8, "stop": ["e"]}},
     {"bundle": "decoder-shared", "chat": {"system": "so", "overflow": "slide", "max_new_tokens": 30}},
+    {"bundle": "decoder-shared", "chat": {"system": "once </s><s> u: upon</", "max_new_tokens": 6}},
     {"bundle": "decoder-standalone", "chat": {"max_new_tokens": 6, "messages": said((USER, "a"), (ASSISTANT, "b"))}},
     {"bundle": "decoder-standalone", "chat": {"overflow": "slide", "max_new_tokens": 40}},
     {"bundle": "methods/decoder", "chat": {"adapter": "both", "max_new_tokens": 6}},

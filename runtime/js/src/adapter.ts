@@ -71,7 +71,7 @@ function adapterFrom(file: AdapterFile, manifest: Manifest, name?: string): Adap
   const past = pastFrom(tensors, manifest);
   const prompt = tensors.optional("prompt_embeds", [1, null, width]);
   if (manifest.kind === "decoder" && prompt) {
-    throw new AdapterError(`${where}: holds \`prompt_embeds\`, which a decoder cannot take. Export the adapter again.`);
+    throw new AdapterError(`${where}: holds \`prompt_embeds\`, which a decoder cannot take. Export it again.`);
   }
   const suffix = tensors.optional("suffix_embeds", [1, null, width]);
   if (suffix && !manifest.graph.suffixes) throw notTaken(where, "has virtual tokens behind the text");
@@ -94,7 +94,7 @@ function infoFrom(metadata: AdapterMetadata, name: string, sizeBytes: number): A
 
 function headFrom(tensors: AdapterTensors, metadata: AdapterMetadata, manifest: Manifest): Head {
   const classes = metadata.task === "regress" ? 1 : metadata.labels.length;
-  if (!classes) throw new AdapterError(`${tensors.where}: a classifier without labels. Export the adapter again.`);
+  if (!classes) throw new AdapterError(`${tensors.where}: a classifier without labels. Export it again.`);
   const denseWeight = tensors.optional("head.dense.weight", [null, manifest.graph.hiddenSize]);
   if (denseWeight && !manifest.graph.denseHeads) throw notTaken(tensors.where, "has a head with a hidden layer");
   const width = denseWeight ? denseWeight.dims[0]! : manifest.graph.hiddenSize;
@@ -125,12 +125,12 @@ function checkFit(where: string, metadata: AdapterMetadata, manifest: Manifest):
     throw new AdapterError(`${where}: has no label words, which this bundle's classifiers need. Export it again.`);
   }
   if (metadata.labelWords.flat().some((token) => token >= graph.vocabSize)) {
-    throw new AdapterError(`${where}: has label words outside of the base's vocabulary. It is of another base.`);
+    throw new AdapterError(`${where}: has label words outside of the vocabulary. Use its own base.`);
   }
   if (kind === "encoder" && metadata.pooling !== graph.pooling) {
     throw new AdapterError(
       `${where}: was tuned with the pooling ${shown(metadata.pooling)}, and this graph has ${shown(graph.pooling)}. ` +
-        "Export the adapter with its own base graph.",
+        "Export it again.",
     );
   }
 }
@@ -146,7 +146,7 @@ function pastFrom(tensors: AdapterTensors, manifest: Manifest): Floats[] {
   const extra = present.filter((name) => !wanted.includes(name)).sort()[0];
   if (extra !== undefined) {
     throw new AdapterError(
-      `${tensors.where}: holds \`${extra}\`, and the base has ${layers.length} layers. It is of another base.`,
+      `${tensors.where}: holds \`${extra}\`, and the base has ${layers.length} layers. Use that base.`,
     );
   }
   if (!present.length) return [];
@@ -164,6 +164,6 @@ function pastFrom(tensors: AdapterTensors, manifest: Manifest): Floats[] {
 
 function notTaken(where: string, what: string): AdapterError {
   return new AdapterError(
-    `${where}: ${what}, which this bundle's graph does not take. Export the bundle anew, with this adapter.`,
+    `${where}: ${what}, which this bundle's graph does not take. Export the bundle again, with this adapter.`,
   );
 }

@@ -48,7 +48,7 @@ export class AdapterTensors {
   taken(name: string, shape: readonly (number | null)[]): Floats {
     const stored = this.byName.get(name);
     if (stored === undefined) {
-      throw new AdapterError(`${this.where}: lacks the tensor \`${name}\`. Export the adapter again.`);
+      throw new AdapterError(`${this.where}: lacks the tensor \`${name}\`. Export it again.`);
     }
     const { kind, dims, buffer } = stored;
     if (kind !== "F32" && kind !== "F16") throw unreadable(this.where, name, kind);
@@ -114,7 +114,7 @@ function storedFrom(entry: unknown, name: string, data: Uint8Array, where: strin
 function metadataOf(text: unknown, where: string): AdapterMetadata {
   if (typeof text !== "string") {
     throw new AdapterError(
-      `${where}: has no \`${METADATA_KEY}\` metadata, so it is no adapter of edgetune. Export it with edgetune.`,
+      `${where}: has no \`${METADATA_KEY}\` metadata, so it is no adapter. Export it again.`,
     );
   }
   let data: unknown;

@@ -34,12 +34,11 @@ export class AdapterSet {
   /** One less; throws AdapterError if it is not here, or if it is the bundle's default. */
   remove(name: string): void {
     if (!this.byName.has(name)) {
-      throw new AdapterError(`no adapter ${shown(name)} here, so none to remove. Known: ${listed(this.byName.keys())}.`);
+      throw new AdapterError(`no adapter ${shown(name)} here. Known: ${listed(this.byName.keys())}.`);
     }
     if (name === this.default) {
       throw new AdapterError(
-        `${shown(name)} is the bundle's default adapter, which calls that name none use. Keep it, or replace it with ` +
-          "addAdapter(..., { replace: true }).",
+        `${shown(name)} is the bundle's default adapter. Keep it, or replace it.`,
       );
     }
     this.byName.delete(name);
@@ -86,8 +85,8 @@ export class AdapterSet {
     if (!other) return;
     const fitting = [...this.byName].filter(([, x]) => x.info.task === task).map(([name]) => name);
     throw new TaskError(
-      `the adapter ${shown(other.info.name)} does not ${task}: it is for ${shown(other.info.task)}. Use ` +
-        `${other.info.task}, or another adapter. Of those here, ${task}: ${listed(fitting)}.`,
+      `the adapter ${shown(other.info.name)} is for ${shown(other.info.task)}, not ${task}. Of those here, ` +
+        `${task}: ${listed(fitting)}.`,
     );
   }
 }

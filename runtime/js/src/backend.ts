@@ -25,7 +25,7 @@ export async function foundBackend(given?: unknown): Promise<Backend> {
   const found = (module.InferenceSession ? module : (module.default ?? module)) as Partial<Backend>;
   if (typeof found.InferenceSession?.create !== "function" || typeof found.Tensor !== "function") {
     throw new OptionError(
-      `backend: is ${shown(given)}. Pass the module: import * as ort from "onnxruntime-web", then { backend: ort }.`,
+      `backend: is ${shown(given)}. Pass the module "onnxruntime-web".`,
     );
   }
   return found as Backend;

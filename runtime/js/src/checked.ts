@@ -21,8 +21,13 @@ export class Fields {
 
   /** The error that says what `key` holds instead of what was expected. */
   fail(key: string, expected: string): EdgetuneError {
-    const found = this.has(key) ? shown(this.data[key]) : "nothing";
-    return new this.error(`${this.where}: \`${key}\` should be ${expected}, and holds ${found}. Export it again.`);
+    return new this.error(
+      `${this.where}: \`${key}\` should be ${expected}, and holds ${this.#shown(key)}. Export it again.`,
+    );
+  }
+
+  #shown(key: string): string {
+    return shown(this.has(key) ? this.data[key] : undefined);
   }
 
   /** Whether `key` is there, be it null. */
@@ -39,7 +44,7 @@ export class Fields {
   exactly(key: string, value: string | number): void {
     if (this.has(key) && this.data[key] === value) return;
     throw new this.error(
-      `${this.where}: \`${key}\` is ${this.has(key) ? shown(this.data[key]) : "nothing"}, and this runtime reads ` +
+      `${this.where}: \`${key}\` is ${this.#shown(key)}, and this runtime reads ` +
         `${shown(value)}. Update edgetune-runtime, or export again with a matching edgetune.`,
     );
   }
@@ -106,23 +111,23 @@ export class Fields {
 
   /** A list of whole numbers; empty where it is null or absent. */
   wholes(key: string): number[] {
-    const found = this.isEmpty(key) ? [] : this.data[key];
-    if (!Array.isArray(found) || !found.every(isWhole)) throw this.fail(key, "a list of whole numbers");
-    return found;
+    return this.#list(key, "whole numbers", isWhole);
   }
 
   /** A list of lists of whole numbers, none of them empty; empty where it is null or absent. */
   listsOfWholes(key: string): number[][] {
-    const found = this.isEmpty(key) ? [] : this.data[key];
     const fits = (part: unknown) => Array.isArray(part) && part.length > 0 && part.every(isWhole);
-    if (!Array.isArray(found) || !found.every(fits)) throw this.fail(key, "a list of lists of whole numbers");
-    return found;
+    return this.#list(key, "lists of whole numbers", fits);
   }
 
   /** A list of strings; empty where it is null or absent. */
   texts(key: string): string[] {
-    const found = this.isEmpty(key) ? [] : this.data[key];
-    if (!Array.isArray(found) || !found.every((x) => typeof x === "string")) throw this.fail(key, "a list of strings");
+    return this.#list(key, "strings", (x) => typeof x === "string");
+  }
+
+  #list(key: string, of: string, fits: (part: unknown) => boolean, isThere = !this.isEmpty(key)): any[] {
+    const found = isThere ? this.value(key) : [];
+    if (!Array.isArray(found) || !found.every(fits)) throw this.fail(key, `a list of ${of}`);
     return found;
   }
 
@@ -141,9 +146,7 @@ export class Fields {
 
   /** A list of objects. */
   listOfObjects(key: string): Fields[] {
-    const found = this.value(key);
-    if (!Array.isArray(found) || !found.every(isObject)) throw this.fail(key, "a list of objects");
-    return found.map((x, i) => new Fields(x, `${this.where}: ${key}[${i}]`, this.error));
+    return this.#list(key, "objects", isObject, true).map((x, i) => new Fields(x, `${this.where}: ${key}[${i}]`, this.error));
   }
 }
 

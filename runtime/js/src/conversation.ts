@@ -4,6 +4,7 @@ import { type ChatTemplate, chatTemplate } from "./chat_template.js";
 import { ContextLengthError, ConversationError, InputError, OptionError } from "./errors.js";
 import { generatedChunks, generationsFrom } from "./generation.js";
 import type { AdapterChoice } from "./inputs.js";
+import { hidden, unhidden } from "./hidden_tokens.js";
 import { checkedContent, type Message, opening, shortened } from "./messages.js";
 import type { Conversing, Model } from "./model.js";
 import { DEFAULT_MAX_NEW_TOKENS, type GenerationOptions, type Options, optionsFrom } from "./options.js";
@@ -11,6 +12,7 @@ import type { Request } from "./progress.js";
 import { ResumedDecoder } from "./resumed.js";
 import type { Chunk, Generation } from "./results.js";
 import { shown } from "./shown.js";
+import { readable } from "./tokenizer.js";
 
 export type { Message };
 
@@ -212,8 +214,10 @@ export class Conversation {
   }
 
   #request(messages: readonly Message[], options: Options): Request {
-    const { texts, template } = this.#setting;
-    const ids = texts.renderedIds(template(messages), this.#cache.adapter);
+    const { texts, template, tokenizer } = this.#setting;
+    const { control, splitSpecialTokens: splits } = tokenizer;
+    const said = messages.map((x) => ({ ...x, content: splits ? hidden(control, readable(x.content)) : x.content }));
+    const ids = texts.renderedIds(unhidden(control, template(said)), this.#cache.adapter);
     return texts.request(ids, this.#cache.adapter, options, 0, "the conversation");
   }
 }

@@ -35,6 +35,11 @@ export interface LoadOptions {
   readonly verify?: boolean | undefined;
   /** Who must have signed the bundle, and what `addAdapter` takes: `signatures` of `edgetune-runtime/signatures`. */
   readonly trust?: Trust | undefined;
+  /**
+   * Whether special tokens that a text holds, such as `<|im_end|>`, are characters like others; left out: true. False:
+   * they control the model.
+   */
+  readonly splitSpecialTokens?: boolean | undefined;
   /** Which of the bundle's adapters are read, beside the default one; left out: all. */
   readonly adapters?: readonly string[] | undefined;
   /** Where downloads are kept; null: nowhere. Left out: in the Cache API where there is one. */
@@ -70,7 +75,7 @@ export async function load(bundle: BundleSource, options: LoadOptions = {}): Pro
   const chatFiles = chatTemplate === null ? [] : [chatTemplate];
   files.expect([file, ...chatFiles, ...paths, manifest.graph.file, ...weightFiles(manifest)]);
   const [tokenizer, [template], adapters, graph] = await Promise.all([
-    files.read(file).then((bytes) => readTokenizer(bytes, files.where(file))),
+    files.read(file).then((bytes) => readTokenizer(bytes, files.where(file), options.splitSpecialTokens)),
     Promise.all(chatFiles.map((path) => files.read(path))),
     Promise.all(names.map((name) => bundledAdapter(files, manifest, name))),
     graphFiles(files, manifest, backend, access),

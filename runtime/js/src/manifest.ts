@@ -104,10 +104,10 @@ export function readManifest(bytes: Uint8Array, where: string): Manifest {
   try {
     data = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new BundleError(`${where}: is not whole JSON (${said(error)}). Copy or export the bundle again.`);
+    throw new BundleError(`${where}: is not whole JSON (${said(error)}). Export the bundle again.`);
   }
   if (!isObject(data)) {
-    throw new BundleError(`${where}: holds ${shown(data)} where an object was expected. Export the bundle again.`);
+    throw new BundleError(`${where}: holds ${shown(data)} where an object should be. Export the bundle again.`);
   }
   return manifestFrom(data, where);
 }
@@ -146,7 +146,7 @@ export function manifestFrom(data: Json, where: string): Manifest {
   const known = standalone ? [standalone.name] : [...adapters.keys()];
   if (defaultAdapter !== null && !known.includes(defaultAdapter)) {
     throw new BundleError(
-      `${where}: the default adapter ${shown(defaultAdapter)} is not one of ${listed(known)}. Export again.`,
+      `${where}: the default adapter ${shown(defaultAdapter)} is not one of ${listed(known)}. Export the bundle again.`,
     );
   }
   return Object.freeze({
@@ -205,8 +205,8 @@ function filesFrom(top: Fields): Map<string, FileEntry> {
   for (const [name, entry] of top.objects("files")) {
     if (!staysInside(name)) {
       throw new BundleError(
-        `${top.where}: lists the file ${shown(name)}, which is not a plain path inside the bundle. ` +
-          "Do not use this bundle unless you made it; export it again.",
+        `${top.where}: lists the file ${shown(name)}, which is not a plain path inside it. ` +
+          "Export the bundle again.",
       );
     }
     files.set(name, { sha256: entry.text("sha256").toLowerCase(), sizeBytes: entry.whole("size_bytes") });

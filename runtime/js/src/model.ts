@@ -172,7 +172,7 @@ export class Model {
   stream(text: string | TokenIds, options: GenerateOptions = {}): AsyncGenerator<Chunk, void, undefined> {
     const started = performance.now();
     const [requests, isOne, { n }] = this.#requests(text, options);
-    if (!isOne) throw new InputError("stream takes one text, and this is a list. Use generate, or one stream per text.");
+    if (!isOne) throw new InputError("stream takes one text, and this is a list. Use generate.");
     if (n > 1) throw new OptionError("n: stream gives one result. Use generate, with onChunk for its pieces.");
     return this.#chunks(requests, started);
   }

@@ -31,9 +31,7 @@ export function checkRanges(options: GenerationOptions): void {
     throw new InputError(`stop: is ${shown(stop)}. Pass a string or a list of strings.`);
   }
   if (stop != null && ![stop].flat().every((s) => typeof s === "string" && s)) {
-    throw new OptionError(
-      "stop: holds something else than non-empty strings. Pass a string or a list of strings.",
-    );
+    throw new OptionError(`stop: is ${shown(stop)}. Pass a string or a list of strings.`);
   }
   if (logitBias != null) checkBias(logitBias);
   if (signal != null && typeof signal.aborted !== "boolean") {
@@ -65,7 +63,7 @@ function checkNumber(name: keyof typeof NUMBERS, value: unknown): void {
 /** It is token ids with a number each; −∞ bans a token. */
 function checkBias(bias: NonNullable<GenerationOptions["logitBias"]>): void {
   if (typeof bias !== "object" || Array.isArray(bias)) {
-    throw new InputError(`logitBias: is ${shown(bias)}. Pass a map or an object of token ids and numbers.`);
+    throw new InputError(`logitBias: is ${shown(bias)}. Pass an object of token ids and numbers.`);
   }
   const entries: [unknown, unknown][] = bias instanceof Map ? [...bias] : Object.entries(bias);
   for (const [token, value] of entries) {
@@ -75,7 +73,7 @@ function checkBias(bias: NonNullable<GenerationOptions["logitBias"]>): void {
     }
     if (Number.isNaN(value) || value === Infinity) {
       throw new OptionError(
-        `logitBias: holds ${value} for token ${token}. Pass a finite number, or -Infinity to ban it.`,
+        `logitBias: holds ${value} for token ${token}. Pass a number, or -Infinity to ban it.`,
       );
     }
   }

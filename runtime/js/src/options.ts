@@ -80,12 +80,6 @@ const NAMES = [
   "frequencyPenalty", "logitBias", "seed", "n", "stop", "maxTimeS", "signal", "onChunk", "logprobs",
 ] as const; // prettier-ignore
 
-/** Options of the Python runtime that this one does not have. */
-const ELSEWHERE = [
-  "numBeams", "lengthPenalty", "earlyStopping", "choices", "regex", "jsonSchema", "grammar", "promptLookupNumTokens",
-  "maxMatchingNgramSize", "ensemble",
-]; // prettier-ignore
-
 /**
  * Options by name, in range; names among `others` are not looked at.
  *
@@ -97,35 +91,22 @@ export function optionsFrom(given: GenerationOptions, others: readonly string[] 
     if (!NAMES.includes(name as never) && !others.includes(name)) throw unknownOption(name);
   }
   checkRanges(given);
-  const { stop, logitBias } = given;
+  const { stop } = given;
   return {
-    maxNewTokens: given.maxNewTokens ?? null,
+    ...(Object.fromEntries(NAMES.map((name) => [name, given[name] ?? null])) as unknown as Options),
     minNewTokens: given.minNewTokens ?? 0,
-    temperature: given.temperature ?? null,
-    topK: given.topK ?? null,
-    topP: given.topP ?? null,
-    minP: given.minP ?? null,
-    repetitionPenalty: given.repetitionPenalty ?? null,
-    presencePenalty: given.presencePenalty ?? null,
-    frequencyPenalty: given.frequencyPenalty ?? null,
-    logitBias: biasFrom(logitBias ?? {}),
+    logitBias: biasFrom(given.logitBias ?? {}),
     seed: given.seed ?? freshSeed(),
     n: given.n ?? 1,
     stop: typeof stop === "string" ? [stop] : (stop ?? null),
-    maxTimeS: given.maxTimeS ?? null,
-    signal: given.signal ?? null,
-    onChunk: given.onChunk ?? null,
-    logprobs: given.logprobs ?? null,
   };
 }
 
 function unknownOption(name: string): InputError {
-  if (ELSEWHERE.includes(name)) {
-    return new InputError(`no option "${name}" here: the Python runtime alone has it. Leave it out.`);
-  }
   const plain = (text: string) => text.replaceAll("_", "").toLowerCase();
   const near = NAMES.find((known) => plain(known) === plain(name));
-  return new InputError(`no option ${shown(name)}. ${near ? `Is it "${near}"?` : `There are ${NAMES.join(", ")}.`}`);
+  const known = `There are ${NAMES.join(", ")} here; the Python runtime has more.`;
+  return new InputError(`no option ${shown(name)}. ${near ? `Is it "${near}"?` : known}`);
 }
 
 function biasFrom(bias: ReadonlyMap<number, number> | Readonly<Record<number, number>>): Map<number, number> {
@@ -149,15 +130,15 @@ export function resolved(
   const room = maxPositions === null ? Infinity : maxPositions - used;
   if (room < 1) {
     throw new ContextLengthError(
-      `${where} takes ${used} positions with its virtual tokens, and the base holds ${maxPositions}, one of them for ` +
-        "a new token. Shorten the text.",
+      `${where} takes ${used} positions with its virtual tokens, and the base holds ${maxPositions} with a new token. ` +
+        "Shorten the text.",
     );
   }
   let wanted = options.maxNewTokens ?? task.maxNewTokens ?? DEFAULT_MAX_NEW_TOKENS;
   if (wanted > room && options.maxNewTokens !== null) {
     throw new ContextLengthError(
-      `${where} takes ${used} positions with its virtual tokens, and ${wanted} new tokens make ${used + wanted}; the ` +
-        `base holds ${maxPositions}. Ask for at most ${room}, or shorten the text.`,
+      `${where} takes ${used} positions with its virtual tokens, and the base holds ${maxPositions}. Ask for at most ` +
+        `${room} new tokens, or shorten the text.`,
     );
   }
   wanted = Math.max(Math.min(wanted, room), 1);

@@ -140,8 +140,7 @@ export function checkGraph(session: Session, manifest: Manifest, where: string):
   const lost = input ?? missing(outputs, session.outputNames);
   if (lost !== undefined) {
     throw new BundleError(
-      `${where}: the graph has no ${input === undefined ? "output" : "input"} \`${lost}\`, and the manifest promises ` +
-        "it. Export the bundle again.",
+      `${where}: the graph has no ${input === undefined ? "output" : "input"} \`${lost}\`. Export the bundle again.`,
     );
   }
 }

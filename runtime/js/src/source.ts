@@ -104,7 +104,7 @@ export class AnswerError extends BundleError {}
 async function bytesOf(url: URL, fetcher: Fetch, { signal, onBytes, sizeBytes }: Reading): Promise<Uint8Array> {
   const response = await fetcher(url.href, signal ? { signal } : {});
   if (!response.ok) {
-    throw new AnswerError(`${url.origin}${url.pathname}: the server answers ${response.status}. Check the address and its files.`);
+    throw new AnswerError(`${url.origin}${url.pathname}: the server answers ${response.status}. Check the address.`);
   }
   const parts: Uint8Array[] = [];
   let length = 0;

@@ -5,9 +5,8 @@ export const PAIR = "{text_pair}";
 export const MASK = "{mask}";
 const PLACES = /\{text\}|\{text_pair\}|\{mask\}/g;
 
-/** The template with its places taken; what the texts hold is left alone, but for mask tokens, which they lose. */
-export function filled(template: string, text: string, pair = "", mask = ""): string {
-  const told = (part: string) => (mask ? part.replaceAll(mask, "") : part);
-  const taken: Record<string, string> = { [TEXT]: told(text), [PAIR]: told(pair), [MASK]: mask };
+/** The template with its places taken; what the texts hold is left alone. */
+export function filled(template: string, text: string, pair: string, mask: string): string {
+  const taken: Record<string, string> = { [TEXT]: text, [PAIR]: pair, [MASK]: mask };
   return template.replace(PLACES, (place) => taken[place]!);
 }

@@ -58,7 +58,7 @@ export class Texts {
     if (this.manifest.graph.pooling === "mask" && count !== 1) {
       throw new InputError(
         `${where}: holds ${count} mask tokens, and ${shown(adapter.info.name)} reads exactly one, ` +
-          `${shown(this.#mask)}. Pass a string, which the template is put around, or ids of the filled template.`,
+          `${shown(this.#mask)}. Pass a string, or ids of the filled template.`,
       );
     }
     return ids;
@@ -70,20 +70,21 @@ export class Texts {
     const virtual = adapter?.info.virtualTokens ?? 0;
     if (this.#limit !== null && ids.length + virtual > this.#limit) {
       throw new ContextLengthError(
-        `${where}: ${ids.length} tokens and ${virtual} virtual tokens make ${ids.length + virtual} positions, and the ` +
-          `base holds ${this.#limit}. Shorten the text.`,
+        `${where}: ${ids.length} tokens and ${virtual} virtual tokens, and the base holds ${this.#limit} positions. ` +
+          "Shorten the text.",
       );
     }
     return ids;
   }
 
   /**
-   * Token ids [T] of a text that has its special tokens written out, such as a rendered conversation.
+   * Token ids [T] of a text that has its special tokens written out, such as a rendered conversation,
+   * and whether others are characters.
    *
    * Where the adapter is the text's beginning itself, the token that begins one is left out.
    */
-  renderedIds(text: string, adapter: Adapter | null): readonly number[] {
-    const ids = this.tokenizer.encode(text, false);
+  renderedIds([text, splits]: [string, boolean], adapter: Adapter | null): readonly number[] {
+    const ids = this.tokenizer.encode(text, false, splits);
     const begins = adapter?.metadata.beginsText && ids[0] === this.manifest.tokenizer.bosTokenId;
     return begins ? ids.slice(1) : ids;
   }
@@ -109,14 +110,22 @@ export class Texts {
       );
     }
     const [first, second] = isPair ? [row.text, row.pair] : [row, ""];
-    const ids = this.tokenizer.encode(filled(template, first, second, this.#mask));
+    const ids = this.tokenizer.encode(this.#filled(template, [first, second]), true, false);
     if (ids.length > room) {
       throw new ContextLengthError(
-        `${where}: makes ${ids.length} tokens with the template of ${shown(name)}, and ${room} fit. Shorten the text ` +
-          "(the JavaScript runtime does not cut a text inside a template).",
+        `${where}: makes ${ids.length} tokens with the template of ${shown(name)}, and ${room} fit. Shorten the text.`,
       );
     }
     return ids;
+  }
+
+  /** Control tokens of the template control, the texts' do not; mask tokens the texts lose. */
+  #filled(template: string, texts: string[]): string {
+    const { control, splitSpecialTokens } = this.tokenizer;
+    const [first, second] = texts.map((text) => (this.#mask ? text.replaceAll(this.#mask, "") : text));
+    const typed = splitSpecialTokens && control.areIn(first + "\0" + second);
+    const [own, mask] = [template, this.#mask].map((x) => (typed ? control.named(x) : x));
+    return filled(own!, first!, second!, mask!);
   }
 
   #notEmpty(ids: readonly number[], where: string): readonly number[] {
@@ -135,8 +144,7 @@ export class Texts {
     this.#hasWarned = true;
     console.warn(
       `edgetune-runtime: a text of ${length} tokens was cut to ${room}: the base holds ${this.#limit} positions, and ` +
-        `the adapter ${shown(adapter.info.name)} takes ${adapter.info.virtualTokens} of them. This is said once per ` +
-        "model.",
+        `the adapter ${shown(adapter.info.name)} takes ${adapter.info.virtualTokens} of them.`,
     );
   }
 }

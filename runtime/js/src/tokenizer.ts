@@ -2,6 +2,7 @@
 
 import { Tokenizer as Inner } from "@huggingface/tokenizers";
 
+import { ControlTokens } from "./control_tokens.js";
 import { BundleError, said } from "./errors.js";
 
 /** A text and what belongs behind it. */
@@ -20,17 +21,28 @@ type PostProcessor = (
   addSpecialTokens: boolean,
 ) => { tokens: string[]; tokens_pair?: string[] | null };
 
-/** A tokenizer that never pads, and truncates only where a call says so. */
+/**
+ * A tokenizer that never pads, and truncates only where a call says so.
+ *
+ * Control tokens that a text holds are characters like others, unless `splitSpecialTokens` is false.
+ */
 export class Tokenizer {
   readonly #inner: Inner;
+  /** Those that its file calls special. */
+  readonly control: ControlTokens;
 
-  constructor(inner: Inner) {
-    this.#inner = inner;
+  /** `json` gives what `tokenizer.json` says, anew each time. */
+  constructor(
+    json: () => any,
+    readonly splitSpecialTokens = true,
+  ) {
+    this.#inner = new Inner(json(), {});
+    this.control = new ControlTokens(this.#inner, json);
   }
 
-  /** Token ids of a text or a pair. */
-  encode(text: Text, addSpecialTokens = true): number[] {
-    const [first, pair] = this.#parts(text);
+  /** Token ids of a text or a pair; `splitSpecialTokens` is the tokenizer's own, if it is left out. */
+  encode(text: Text, addSpecialTokens = true, splitSpecialTokens = this.splitSpecialTokens): number[] {
+    const [first, pair] = this.#parts(text, splitSpecialTokens);
     return this.#joined(first, pair, addSpecialTokens);
   }
 
@@ -60,13 +72,9 @@ export class Tokenizer {
     return this.#inner.decode(known, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
   }
 
-  #parts(text: Text): [string[], string[] | null] {
-    if (typeof text === "string") return [this.#tokens(text), null];
-    return [this.#tokens(text.text), this.#tokens(text.pair)];
-  }
-
-  #tokens(text: string): string[] {
-    return this.#inner.tokenize(readable(text), { add_special_tokens: false });
+  #parts(text: Text, splits = this.splitSpecialTokens): [string[], string[] | null] {
+    const tokens = (part: string) => this.control.tokens(readable(part), splits);
+    return typeof text === "string" ? [tokens(text), null] : [tokens(text.text), tokens(text.pair)];
   }
 
   #joined(first: string[], pair: string[] | null, addSpecialTokens: boolean): number[] {
@@ -93,12 +101,12 @@ export function readable(text: string): string {
 }
 
 /** The tokenizer in the bytes of a `tokenizer.json`; throws BundleError if it is none. */
-export function readTokenizer(bytes: Uint8Array, where: string): Tokenizer {
+export function readTokenizer(bytes: Uint8Array, where: string, splitSpecialTokens = true): Tokenizer {
   try {
-    return new Tokenizer(new Inner(JSON.parse(new TextDecoder().decode(bytes)), {}));
+    return new Tokenizer(() => JSON.parse(new TextDecoder().decode(bytes)), splitSpecialTokens);
   } catch (error) {
     throw new BundleError(
-      `${where}: is not a tokenizer that this version can read (${said(error)}). Update @huggingface/tokenizers.`,
+      `${where}: is no tokenizer that this version can read (${said(error)}). Update @huggingface/tokenizers.`,
     );
   }
 }

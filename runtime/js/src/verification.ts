@@ -7,13 +7,13 @@ import { FILE_NAME, type FileEntry } from "./manifest.js";
 export function checkFile(where: string, entry: FileEntry, sizeBytes: number, sha256: string | null): void {
   if (sizeBytes !== entry.sizeBytes) {
     throw new BundleError(
-      `${where}: has ${sizeBytes} bytes where ${FILE_NAME} lists ${entry.sizeBytes}: the copy is not whole, or the ` +
-        "file was altered. Copy or export the bundle again.",
+      `${where}: has ${sizeBytes} bytes where ${FILE_NAME} lists ${entry.sizeBytes}: it was altered, or ` +
+        "the copy is not whole. Export the bundle again.",
     );
   }
   if (sha256 !== null && sha256 !== entry.sha256) {
     throw new BundleError(
-      `${where}: its SHA-256 is not the one in ${FILE_NAME}: it was altered. Copy or export the bundle again.`,
+      `${where}: its SHA-256 is not the one in ${FILE_NAME}: it was altered. Export the bundle again.`,
     );
   }
 }
@@ -23,8 +23,7 @@ export async function sha256Of(bytes: Uint8Array): Promise<string> {
   const subtle = globalThis.crypto?.subtle;
   if (!subtle) {
     throw new OptionError(
-      "verify: there is no Web Cryptography here, so no hash can be compared. Serve the page over https or from " +
-        "localhost, or pass verify: false.",
+      "verify: there is no Web Cryptography here. Serve the page over https or from localhost, or pass verify: false.",
     );
   }
   const digest = new Uint8Array(await subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));

@@ -71,7 +71,7 @@ describe("a manifest that this runtime does not know is refused, and says what i
     ["an encoder-decoder", '"kind": "decoder"', '"kind": "encoder-decoder"', /encoder-decoders are not run/],
     ["a task of another kind", '"task": "generate"', '"task": "tag"', /with the task "tag" is not known/],
     ["a default that is not there", '"default_adapter": "three"', '"default_adapter": "x"', /the default adapter "x"/],
-    ["a file outside of it", '"tokenizer.json": {', '"../tokenizer.json": {', /not a plain path inside the bundle/],
+    ["a file outside of it", '"tokenizer.json": {', '"../tokenizer.json": {', /not a plain path inside it/],
     ["a file that is not listed", '"file": "model.onnx"', '"file": "m.onnx"', /"m\.onnx" but does not list it/],
     ["a field of another type", '"hidden_size": 32', '"hidden_size": "32"', /`hidden_size` should be a whole number/],
     ["no whole JSON", '"format"', "", /is not whole JSON/],

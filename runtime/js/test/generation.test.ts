@@ -138,7 +138,7 @@ it("options of another kind or another name are named", async () => {
   const model = await loaded("decoder-shared");
   const refused: [object, new (...args: any) => Error, RegExp][] = [
     [{ max_new_tokens: 5 }, InputError, /no option "max_new_tokens"\. Is it "maxNewTokens"\?/],
-    [{ numBeams: 4 }, InputError, /no option "numBeams" here: the Python runtime alone has it/],
+    [{ numBeams: 4 }, InputError, /no option "numBeams".* the Python runtime has more/],
     [{ warmth: 4 }, InputError, /no option "warmth"\. There are maxNewTokens, /],
     [{ maxNewTokens: 2.5 }, InputError, /maxNewTokens: is 2\.5\. Pass a whole number/],
     [{ maxNewTokens: 0 }, OptionError, /maxNewTokens: is 0\. Pass a whole number of at least 1/],
@@ -146,7 +146,7 @@ it("options of another kind or another name are named", async () => {
     [{ temperature: NaN }, OptionError, /temperature: is NaN/],
     [{ n: null }, InputError, /n: is null/],
     [{ stop: 5 }, InputError, /stop: is 5/],
-    [{ stop: ["a", ""] }, OptionError, /stop: holds something else than non-empty strings/],
+    [{ stop: ["a", ""] }, OptionError, /stop: is \["a",""\]/],
     [{ logitBias: { 5: "much" } }, InputError, /logitBias: holds "much" for token 5/],
     [{ logitBias: new Map([[5, Infinity]]) }, OptionError, /logitBias: holds Infinity for token 5/],
     [{ logitBias: { 999: 1 } }, InputError, /logitBias: token id 999 is not of the vocabulary/],
@@ -186,7 +186,7 @@ it("adapters come and go in memory alone", async () => {
   const model = await loaded("decoder-shared");
   const before = await model.generate(TEXT, { maxNewTokens: 6, adapter: "soft" });
   assert.throws(() => model.removeAdapter("three"), /"three" is the bundle's default adapter/);
-  assert.throws(() => model.removeAdapter("none"), /no adapter "none" here, so none to remove/);
+  assert.throws(() => model.removeAdapter("none"), /no adapter "none" here/);
   const running = model.generate(TEXT, { maxNewTokens: 6, adapter: "soft" });
   model.removeAdapter("soft");
   assert.deepEqual([...model.adapters.keys()], ["three", "seven"]);

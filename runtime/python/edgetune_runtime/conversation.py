@@ -213,7 +213,8 @@ class Conversation:
 
     def _request(self, messages: list[Message], options: Options) -> Request:
         writer, adapter = self._setting.writer, self._cache.adapter
-        ids = writer.texts.rendered_ids(self._setting.template.rendered(messages), adapter)
+        said = [{**x, "content": writer.tokenizer.hidden(x["content"])} for x in messages]
+        ids = writer.texts.rendered_ids(self._setting.template.rendered(said), adapter)
         return writer.requests([ids], [(adapter,)], options, ["the conversation"])[0]
 
 

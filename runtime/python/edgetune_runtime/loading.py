@@ -42,6 +42,7 @@ def load(
     trusted_keys: TrustedKey | Sequence[TrustedKey] | None = None,
     memory_limit: int | None = None,
     adapter_memory_limit: int | None = None,
+    split_special_tokens: bool = True,
 ) -> Model:
     """The model in the bundle folder at `path`.
 
@@ -51,7 +52,9 @@ def load(
     read again. With `trusted_keys`, PEM text or paths of public keys, one of them must have signed the folder, all of
     it is compared before anything is opened, adapters too, and `add_adapter` asks for signatures. `memory_limit`, in
     bytes, is what the model may need: the context becomes shorter where that is enough, see `Memory`.
-    `adapter_memory_limit` is how much of adapters' tensors stays in memory beyond the calls that use them.
+    `adapter_memory_limit` is how much of adapters' tensors stays in memory beyond the calls that use them. With
+    `split_special_tokens` special tokens that a text holds, such as `<|im_end|>`, are characters like others; without
+    it they control the model.
 
     Raises BundleError if the bundle is missing, incomplete, altered or of an unknown version, and its kind
     SignatureError if it is not what a trusted key has signed; AdapterError if one of its adapters does not fit,
@@ -73,7 +76,8 @@ def load(
     try:
         known = known_adapters(folder, manifest, verify=verify)
         adapters = AdapterSet(manifest, known, AdapterMemory(adapter_limit), keys)
-        return opened(folder, manifest, adapters, memory, Resources(threads, spin, arena, profile))
+        resources = Resources(threads, spin, arena, profile)
+        return opened(folder, manifest, adapters, memory, resources, split_special_tokens=split_special_tokens)
     finally:
         # where both fail, an altered file is the reason
         verification.done()
@@ -98,9 +102,13 @@ def compared(
     return manifest, verification
 
 
-def opened(folder: Path, manifest: Manifest, adapters: AdapterSet, memory: Memory, resources: Resources) -> Model:
+def opened(
+    folder: Path, manifest: Manifest, adapters: AdapterSet, memory: Memory, resources: Resources, *,
+    split_special_tokens: bool,
+) -> Model:  # fmt: skip
     """The model, its files taken as they are; raises as `load` does."""
-    tokenizer = read_tokenizer(folder / manifest.tokenizer.file)
+    splits = split_special_tokens
+    tokenizer = read_tokenizer(folder / manifest.tokenizer.file, split_special_tokens=splits)
     parts = Parts(manifest, tokenizer, adapters, memory)
     graph_path = folder / manifest.graph.file
     session = open_session(graph_path, resources)
@@ -109,7 +117,9 @@ def opened(folder: Path, manifest: Manifest, adapters: AdapterSet, memory: Memor
         encoder_path = folder / pair.encoder_file
         encoder = open_session(encoder_path, resources)
         check_pair_encoder(encoder, manifest, pair, encoder_path)
-        target = read_tokenizer(folder / pair.target_tokenizer) if pair.target_tokenizer else tokenizer
+        target, file = tokenizer, pair.target_tokenizer
+        if file:
+            target = read_tokenizer(folder / file, split_special_tokens=splits)
         engine = PairDecoder(encoder, session, manifest)
         return Model(replace(parts, decoder=engine, target_tokenizer=target))
     if manifest.kind == "encoder":

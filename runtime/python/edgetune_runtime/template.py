@@ -18,6 +18,13 @@ def filled(template: str, text: str, pair: str = "", mask: str = "") -> str:
     return PLACES.sub(lambda place: {**told, MASK: mask}[place.group()], template)
 
 
+def encoded(tokenizer: Tokenizer, template: str, text: str, pair: str, mask: str) -> list[int]:
+    """Token ids of the filled template, special ones included. Control tokens of the template control, the texts' do
+    not."""
+    text, pair = (part.replace(mask, "") if mask else part for part in (text, pair))
+    return tokenizer.encode_filled(filled(template, tokenizer.hidden(text), tokenizer.hidden(pair), mask))
+
+
 def filled_ids(tokenizer: Tokenizer, template: str, text: Text, mask: str, room: int | None) -> tuple[list[int], int]:
     """Token ids of the filled template, special ones included, and how many there are when nothing is cut.
 
@@ -26,7 +33,7 @@ def filled_ids(tokenizer: Tokenizer, template: str, text: Text, mask: str, room:
     """
     first, second = parts_of(text)
     pair = second or ""
-    ids = tokenizer.encode(filled(template, first, pair, mask))
+    ids = encoded(tokenizer, template, first, pair, mask)
     whole = len(ids)
     if room is None or whole <= room:
         return ids, whole
@@ -36,5 +43,5 @@ def filled_ids(tokenizer: Tokenizer, template: str, text: Text, mask: str, room:
         keep = max(0, keep - (len(ids) - room))
         counts = longest_first(len(ends[0]), len(ends[1]), keep)
         cut = [part[: end[count - 1]] if count else "" for part, end, count in zip((first, pair), ends, counts)]
-        ids = tokenizer.encode(filled(template, *cut, mask))
+        ids = encoded(tokenizer, template, *cut, mask)
     return ids, whole

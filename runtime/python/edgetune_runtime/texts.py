@@ -149,11 +149,11 @@ class Texts:
         return self._not_empty(checked_token_ids(ids, self._vocab_size, where), where)
 
     def rendered_ids(self, text: str, adapter: Adapter | None) -> np.ndarray:
-        """Token ids [T] of a text that has its special tokens written out, such as a rendered conversation.
+        """Token ids [T] of a text that has its special tokens written out, such as a conversation of `hidden` messages.
 
         Where the adapter is the text's beginning itself, the token that begins one is left out.
         """
-        ids = self._tokenizer.encode(text, add_special_tokens=False)
+        ids = self._tokenizer.encode_filled(text, add_special_tokens=False)
         begins = adapter is not None and adapter.metadata.begins_text
         return np.asarray(ids[1:] if begins and ids[:1] == [self._bos] else ids, np.int64)
 

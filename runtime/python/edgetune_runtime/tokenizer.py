@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .control_tokens import ControlTokens
 from .errors import BundleError
 
 if TYPE_CHECKING:
@@ -16,48 +17,72 @@ Text = str | tuple[str, str]
 
 
 class Tokenizer:
-    """A tokenizer that never pads, and truncates only where a call says so. Safe to share between threads."""
+    """A tokenizer that never pads, and truncates only where a call says so. Safe to share between threads.
 
-    def __init__(self, inner: tokenizers.Tokenizer):
+    Control tokens that a text holds are characters like others, as with transformers' `split_special_tokens=True`;
+    where `split_special_tokens` is false they control.
+    """
+
+    def __init__(self, inner: tokenizers.Tokenizer, *, split_special_tokens: bool = True):
         # what the file stores for training would silently cut or pad every text
         inner.no_truncation()
         inner.no_padding()
         self._inner = inner
+        self._control = ControlTokens(inner)
+        self._splits = split_special_tokens
 
-    def encode(self, text: Text, *, add_special_tokens: bool = True) -> list[int]:
-        """Token ids of a text or a pair."""
+    def encode(
+        self, text: Text, *, add_special_tokens: bool = True, split_special_tokens: bool | None = None
+    ) -> list[int]:
+        """Token ids of a text or a pair; `split_special_tokens` is the tokenizer's own, if it is left out."""
         first, pair = parts_of(text)
-        return self._inner.encode(first, pair, add_special_tokens=add_special_tokens).ids
+        return self._encoded(first, pair, add_special_tokens, split_special_tokens)[1].ids
 
     def encode_within(self, text: Text, max_tokens: int) -> tuple[list[int], int]:
         """At most `max_tokens` token ids, special ones included, and how many there were before the cut.
 
         A cut takes the text's last tokens and keeps the special tokens behind it; of a pair, the longer is cut first.
         """
-        ids = self.encode(text)
-        return (ids if len(ids) <= max_tokens else self._truncated(*parts_of(text), max_tokens)), len(ids)
+        first, pair = parts_of(text)
+        inner, found = self._encoded(first, pair)
+        ids = found.ids
+        return (ids if len(ids) <= max_tokens else truncated(inner, first, pair, max_tokens)), len(ids)
 
     def encode_with_spans(self, text: str, max_tokens: int | None) -> tuple[list[int], list[tuple[int, int]], int]:
         """As `encode_within`, with the characters of `text` that each token covers; a special token covers none."""
-        found = self._inner.encode(readable(text))
+        inner, found = self._encoded(readable(text))
         length = len(found.ids)
         if max_tokens is not None and length > max_tokens:
-            found = self._inner.encode(readable(text), add_special_tokens=False)
-            room = max(max_tokens - self._inner.num_special_tokens_to_add(False), 0)
+            found = inner.encode(readable(text), add_special_tokens=False)
+            room = max(max_tokens - inner.num_special_tokens_to_add(False), 0)
             found.truncate(min(room, len(found)))
-            found = self._inner.post_process(found, None, add_special_tokens=True)
+            found = inner.post_process(found, None, add_special_tokens=True)
         spans = [(0, 0) if special else span for span, special in zip(found.offsets, found.special_tokens_mask)]
         return found.ids, spans, length
 
     def encode_parts(self, text: Text) -> tuple[list[int], list[tuple[int, int]]]:
         """As `encode`, with the first token of the text, and of its pair, and the one behind their last."""
-        found = self._inner.encode(*parts_of(text))
+        _, found = self._encoded(*parts_of(text))
         places = [[i for i, x in enumerate(found.sequence_ids) if x == part] for part in (0, 1)]
         return found.ids, [(x[0], x[-1] + 1) for x in places if x]
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """The characters that each token of `text` covers, without special tokens."""
-        return list(self._inner.encode(readable(text), add_special_tokens=False).offsets)
+        return list(self._encoded(readable(text), add_special_tokens=False)[1].offsets)
+
+    def hidden(self, text: str) -> str:
+        """`text` as it is put into a template whose control tokens are to be told from the text's own.
+
+        It is the text itself where it has none, or where they control. What comes of it is for `encode_filled`.
+        """
+        return self._control.hidden(readable(text)) if self._splits else text
+
+    def encode_filled(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a template that was filled with `hidden` texts: its own control tokens control.
+
+        Raises InputError where the template has changed what was hidden.
+        """
+        return self._control.filled_encoding(readable(text), add_special_tokens=add_special_tokens).ids
 
     def token(self, token_id: int) -> str:
         """The text that the tokenizer takes for that token; empty for an id that it does not have."""
@@ -71,17 +96,29 @@ class Tokenizer:
         """The text of `token_ids`, without special tokens."""
         return self._inner.decode(token_ids, skip_special_tokens=True)
 
-    def _truncated(self, first: str, pair: str | None, max_tokens: int) -> list[int]:
-        a = self._inner.encode(first, add_special_tokens=False)
-        b = None if pair is None else self._inner.encode(pair, add_special_tokens=False)
-        room = max(max_tokens - self._inner.num_special_tokens_to_add(b is not None), 0)
-        if b is None:
-            a.truncate(min(room, len(a)))
-        else:
-            keep_a, keep_b = longest_first(len(a), len(b), room)
-            a.truncate(keep_a)
-            b.truncate(keep_b)
-        return self._inner.post_process(a, b, add_special_tokens=True).ids
+    def _encoded(
+        self, first: str, pair: str | None = None, add_special_tokens: bool = True, splits: bool | None = None
+    ) -> tuple[tokenizers.Tokenizer, tokenizers.Encoding]:
+        """What a text, and its pair, become, and the tokenizer that reads them so."""
+        inner, found = self._inner, self._inner.encode(first, pair, add_special_tokens=add_special_tokens)
+        if (self._splits if splits is None else splits) and self._control.are_typed(found, first, pair):
+            inner = self._control.apart
+            found = inner.encode(first, pair, add_special_tokens=add_special_tokens)
+        return inner, found
+
+
+def truncated(inner: tokenizers.Tokenizer, first: str, pair: str | None, max_tokens: int) -> list[int]:
+    """At most as many token ids, special ones included."""
+    a = inner.encode(first, add_special_tokens=False)
+    b = None if pair is None else inner.encode(pair, add_special_tokens=False)
+    room = max(max_tokens - inner.num_special_tokens_to_add(b is not None), 0)
+    if b is None:
+        a.truncate(min(room, len(a)))
+    else:
+        keep_a, keep_b = longest_first(len(a), len(b), room)
+        a.truncate(keep_a)
+        b.truncate(keep_b)
+    return inner.post_process(a, b, add_special_tokens=True).ids
 
 
 def parts_of(text: Text) -> tuple[str, str | None]:
@@ -109,12 +146,13 @@ def readable(text: str) -> str:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def read_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer in the file at `path`; raises BundleError if it is none."""
+def read_tokenizer(path: Path, *, split_special_tokens: bool = True) -> Tokenizer:
+    """The tokenizer in the file at `path`, as `Tokenizer` describes it; raises BundleError if it is none."""
     import tokenizers
 
     try:
-        return Tokenizer(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
+        inner = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        return Tokenizer(inner, split_special_tokens=split_special_tokens)
     except Exception as error:  # the library raises bare Exception
         raise BundleError(
             f"{path}: is not a tokenizer that this version can read ({error}). Update `tokenizers`."

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ContextLengthError, OptionError
-from .template import filled
+from .template import encoded
 from .tokenizer import Text, Tokenizer, parts_of
 
 COMBINATIONS = ("mean", "max")
@@ -104,7 +104,7 @@ def filled_windows(
     """The same where the template is put around each piece of the text."""
     first, second = parts_of(text)
     parts = [first, second or ""]
-    ids = tokenizer.encode(filled(template, parts[0], parts[1], mask))
+    ids = encoded(tokenizer, template, parts[0], parts[1], mask)
     if room is None or len(ids) <= room:
         return [ids]
     spans = [tokenizer.spans(part) for part in parts]
@@ -113,12 +113,12 @@ def filled_windows(
     if not places:
         return [ids]
     parts[moving] = ""
-    width = room - len(tokenizer.encode(filled(template, parts[0], parts[1], mask)))
+    width = room - len(encoded(tokenizer, template, parts[0], parts[1], mask))
     while True:
         found = []
         for a, b in window_places(len(places), width, stride, where):
             parts[moving] = long[places[a][0] : places[b - 1][1]]
-            found.append(tokenizer.encode(filled(template, parts[0], parts[1], mask)))
+            found.append(encoded(tokenizer, template, parts[0], parts[1], mask))
         # a piece that begins within a word may have more tokens of its own
         over = max(map(len, found)) - room
         if over <= 0:
