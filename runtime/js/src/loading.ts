@@ -56,8 +56,8 @@ export interface LoadOptions {
  * The model in a bundle: see `BundleSource` for what can be passed.
  *
  * Rejects with BundleError if the bundle is missing, incomplete, altered or of an unknown version, AdapterError if one of
- * its adapters does not fit, SignatureError, a BundleError, if no key that `trust` knows has signed it, OptionError or InputError for an option that is not, MissingExtraError where no ONNX Runtime
- * is installed.
+ * its adapters does not fit, SignatureError, a BundleError, if no key that `trust` knows has signed it, OptionError or
+ * InputError for an option that is not, MissingExtraError where no ONNX Runtime is installed.
  */
 export async function load(bundle: BundleSource, options: LoadOptions = {}): Promise<Model> {
   const { verify = true, trust, signal, onProgress } = options;

@@ -43,7 +43,7 @@ function keysOf(pem: unknown, where: string): PublicKey[] {
   }
   const blocks = [...pem.matchAll(/-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----/gs)];
   if (!blocks.length) {
-    throw new OptionError(`${where}: holds no key in PEM. Pass the text of the public key that \`edgetune keygen\` wrote.`);
+    throw new OptionError(`${where}: holds no key in PEM. Pass the text of a public key of \`edgetune keygen\`.`);
   }
   return blocks.map(([, kind, body]) => {
     if (kind!.includes("PRIVATE KEY")) {
@@ -83,16 +83,18 @@ function keyOf(der: Uint8Array<ArrayBuffer>, curve: Curve, where: string): Publi
 /** A signature's two numbers, of `size` bytes each, from DER; null where it is not the one way to write them. */
 function rawOf(der: Uint8Array, size: number): Uint8Array<ArrayBuffer> | null {
   const raw = new Uint8Array(2 * size);
-  // from 128 bytes on, a byte says how many say the length
+  // from 128 on, a length takes a second byte
   let at = der[1] === 0x81 ? 3 : 2;
   const length = der[at - 1]!;
-  if (der[0] !== 0x30 || (at === 3 && length < 128) || length >= 128 + 128 * (at - 2) || at + length !== der.length) return null;
+  if (der[0] !== 0x30 || length >= 128 !== (at === 3) || at + length !== der.length) return null;
   for (const end of [size, 2 * size]) {
     const count = der[at + 1]!;
     const number = der.subarray(at + 2, at + 2 + count);
-    const isMinimal = number.length === count && count > 0 && number[0]! < 128 && !(number[0] === 0 && count > 1 && number[1]! < 128);
-    const digits = number[0] === 0 ? number.subarray(1) : number;
-    if (der[at] !== 2 || !isMinimal || digits.length > size) return null;
+    const isPadded = number[0] === 0;
+    // below 128, or it would be negative; padded only where it would be
+    const isMinimal = number[0]! < 128 && (!isPadded || number[1]! >= 128);
+    const digits = isPadded ? number.subarray(1) : number;
+    if (der[at] !== 2 || number.length !== count || !isMinimal || digits.length > size) return null;
     raw.set(digits, end - digits.length);
     at += 2 + count;
   }

@@ -28,7 +28,7 @@ const SUFFIX = ".sig";
 const ITSELF = ".";
 
 /**
- * What `load` takes as `trust`: one of these keys, each in PEM, must have signed what is loaded. A text may hold several.
+ * What `load` takes as `trust`: one of these keys, in PEM, must have signed what is loaded. A text may hold several.
  *
  * Throws OptionError for what is no public EC key on P-256, P-384 or P-521, and for none at all.
  */
@@ -62,7 +62,7 @@ export class Signatures implements Trust {
     return statement;
   }
 
-  /** The statement in the bytes of a signature about one file, which has these bytes; `where` is its name in messages. */
+  /** The statement in the bytes of a signature about one file, of these bytes; `where` is its name in messages. */
   async file(bytes: Uint8Array, signature: Uint8Array, where = "the file"): Promise<Statement> {
     const statement = await statementOf(signature, this.#keys, `the signature of ${where}`);
     if (statement.files.size !== 1 || !statement.files.has(ITSELF)) {
@@ -79,7 +79,7 @@ export class Signatures implements Trust {
   /** What `load` asks: the signature is the bundle's `model.sig`. */
   async bundleOf(access: Access, manifest: Uint8Array) {
     // only what is compared with its hash is what was signed
-    if (!access.verify) throw new OptionError("verify: is false, and trust asks for files to be compared. Leave it out.");
+    if (!access.verify) throw new OptionError("verify: is false, and trust asks for comparison. Leave it out.");
     let signature: Uint8Array;
     let keep: (() => Promise<void>) | undefined;
     try {

@@ -1,9 +1,9 @@
 /**
  * A signature in the format of OpenSSF Model Signing: who signed which files, checked against trusted keys.
  *
- * The file is a Sigstore bundle in JSON. In it is a DSSE envelope, which is what is signed; in that an in-toto statement
- * with the SHA-256 of each file. What is not signed has one value only, so that a file is accepted in one form, white
- * space and the order of keys aside.
+ * The file is a Sigstore bundle in JSON. In it is a DSSE envelope, which is what is signed; in that an in-toto
+ * statement with the SHA-256 of each file. What is not signed has one value only, so that a file is accepted in one
+ * form, white space and the order of keys aside.
  */
 
 import { Fields, isObject } from "./checked.js";
@@ -37,8 +37,8 @@ export async function statementOf(data: Uint8Array, keys: readonly PublicKey[], 
   if (!known) {
     const trusted = hints.map((x) => `${x.slice(0, 16)}…`).join(", ");
     throw new SignatureError(
-      `${where}: was made with the key ${hint.slice(0, 16)}…, which is not trusted (trusted: ${trusted}). Do not use ` +
-        "this, unless you know whose key that is: then trust it too.",
+      `${where}: was made with the key ${hint.slice(0, 16)}…, which is not trusted (trusted: ${trusted}). Do not ` +
+        "use this, unless you know whose key that is: then trust it too.",
     );
   }
   const head = new TextEncoder().encode(`DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${payload.length} `);
@@ -47,7 +47,8 @@ export async function statementOf(data: Uint8Array, keys: readonly PublicKey[], 
   message.set(payload, head.length);
   if (!(await known.verifies(signature, message))) {
     throw new SignatureError(
-      `${where}: names the trusted key ${hint.slice(0, 16)}…, which did not make it: it was altered. Do not use this.`,
+      `${where}: names the trusted key ${hint.slice(0, 16)}…, which did not make it: it was altered. Do not use ` +
+        "this.",
     );
   }
   const found = jsonOf(payload);
@@ -85,7 +86,8 @@ function envelopeOf(data: Uint8Array, where: string) {
     if (payload && signature) return { payload, signature, hint };
   }
   throw new SignatureError(
-    `${where}: is no signature that a key made in the format of OpenSSF Model Signing. Sign with \`edgetune sign --key\`.`,
+    `${where}: is no signature that a key made in the format of OpenSSF Model Signing. Sign with ` +
+      "`edgetune sign --key`, or `model_signing sign key`.",
   );
 }
 
@@ -94,7 +96,8 @@ function isForm({ value, text }: { value: unknown; text: string }, form: unknown
   const ordered = (_: string, x: unknown) => (isObject(x) ? Object.fromEntries(Object.entries(x).sort()) : x);
   try {
     // no string of it has white space; what JSON reads alike, such as a key that is there twice, differs here
-    return JSON.stringify(value) === text.replace(/\s/g, "") && JSON.stringify(value, ordered) === JSON.stringify(form, ordered);
+    const isPlain = JSON.stringify(value) === text.replace(/\s/g, "");
+    return isPlain && JSON.stringify(value, ordered) === JSON.stringify(form, ordered);
   } catch {
     return false; // too deep
   }

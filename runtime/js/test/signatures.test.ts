@@ -91,7 +91,8 @@ describe("a signed bundle", () => {
   });
 
   it("is refused where a file was altered, by its name", async () => {
-    for (const name of ["bundle.json", "model.onnx", "model.onnx.data", "tokenizer.json", "adapters/soft.safetensors"]) {
+    const names = ["bundle.json", "model.onnx", "model.onnx.data", "tokenizer.json", "adapters/soft.safetensors"];
+    for (const name of names) {
       const bytes = readFileSync(join(golden("decoder-shared"), name));
       bytes[bytes.length >> 1]! ^= 1;
       const source = files("decoder-shared", SIGNED, (found) => found.set(name, new Blob([bytes])));
@@ -124,7 +125,8 @@ describe("a signed bundle", () => {
         return readFileSync(join(golden("decoder-shared"), path));
       },
     };
-    await assert.rejects(load(source, { ...OPTIONS, trust }), /SignatureError: here\/model\.sig: cannot be read.*edgetune sign/);
+    const words = /SignatureError: here\/model\.sig: cannot be read.*edgetune sign/;
+    await assert.rejects(load(source, { ...OPTIONS, trust }), words);
     assert.deepEqual(read, ["bundle.json", "model.sig"]);
   });
 
@@ -224,7 +226,8 @@ describe("an adapter", () => {
 describe("trusted keys", () => {
   it("may be one text or several, with several keys in a text", async () => {
     const { release, next, wide } = KEYS as Record<string, string>;
-    for (const given of [release!, [next!, release!], `our keys\r\n${next}${release!.replaceAll("\n", "\r\n")}`, [wide!, release!]]) {
+    const both = `our keys\r\n${next}${release!.replaceAll("\n", "\r\n")}`;
+    for (const given of [release!, [next!, release!], both, [wide!, release!]]) {
       await signatures(given).file(readFileSync(golden(ADAPTER)), ADAPTER_SIGNED);
     }
   });
@@ -244,7 +247,8 @@ describe("trusted keys", () => {
       [[pem("PUBLIC KEY", "%%%%")], /is no public EC key/],
       [[7], /is 7/],
     ] as [any, RegExp][]) {
-      assert.throws(() => signatures(given), (error: Error) => error instanceof OptionError && words.test(error.message));
+      const isSaid = (error: Error) => error instanceof OptionError && words.test(error.message);
+      assert.throws(() => signatures(given), isSaid);
     }
   });
 
