@@ -21,12 +21,13 @@ from .pair_decoder import PairDecoder
 from .parts import Parts
 from .resources import Resources
 from .session import check_graph, check_pair_encoder, open_session
+from .signature import Statement
 from .signed_files import SIGNATURE, signed_entries, signed_manifest
 from .stamps import Stamps
 from .standalone import StandaloneDecoder
 from .stored_adapter import stored_adapter
 from .tokenizer import read_tokenizer
-from .trusted_keys import PublicKey, TrustedKey, trusted_keys_from
+from .trusted_keys import TrustedKey, trusted_keys_from
 from .verification import Verification
 
 
@@ -70,9 +71,10 @@ def load(
         raise OptionError("verify: is False, and trusted_keys or verification_cache ask for files to be compared.")
     folder = Path(path)
     stamps = None if verification_cache is None else Stamps(verification_cache, folder)
-    manifest, verification = compared(folder, keys, stamps, verify=verify)
+    manifest, statement = (read_manifest(folder), None) if keys is None else signed_manifest(folder, keys)
     memory = planned_memory(manifest, limit, adapter_limit)
     manifest = replace(manifest, graph=replace(manifest.graph, max_positions=memory.max_positions))
+    verification = comparison(folder, manifest, statement, stamps, verify=verify)
     try:
         known = known_adapters(folder, manifest, verify=verify)
         adapters = AdapterSet(manifest, known, AdapterMemory(adapter_limit), keys)
@@ -83,23 +85,20 @@ def load(
         verification.done()
 
 
-def compared(
-    folder: Path, keys: Sequence[PublicKey] | None, stamps: Stamps | None, *, verify: bool
-) -> tuple[Manifest, Verification]:
-    """The manifest, and the comparison of the files, which goes on; with `keys` it has ended well.
+def comparison(
+    folder: Path, manifest: Manifest, statement: Statement | None, stamps: Stamps | None, *, verify: bool
+) -> Verification:
+    """The comparison of the files, which goes on; of files that are signed it has ended well.
 
     Raises BundleError and SignatureError.
     """
-    if keys is None:
-        manifest = read_manifest(folder)
+    if statement is None:
         later = manifest.adapters.values() if verify else manifest.files
-        return manifest, Verification(folder, manifest.files, later=set(later), stamps=stamps)
-    # nothing is looked into that nobody has signed
-    manifest, statement = signed_manifest(folder, keys)
+        return Verification(folder, manifest.files, later=set(later), stamps=stamps)
     entries = signed_entries(folder, statement)
     verification = Verification(folder, entries, stamps=stamps, listed_in=SIGNATURE, error=SignatureError)
-    verification.done()
-    return manifest, verification
+    verification.done()  # nothing is looked into that nobody has signed
+    return verification
 
 
 def opened(
