@@ -52,8 +52,8 @@ def new_key(path: str | os.PathLike[str], curve: str, password: str | None, *, f
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
     try:
         private.parent.mkdir(parents=True, exist_ok=True)
+        write_durable(public, public_pem(key))  # first: where this ends, an old private key is not lost
         write_durable(private, pem, PRIVATE_MODE)
-        write_durable(public, public_pem(key))
     except OSError as error:
         raise SigningError(f"{private}: cannot be written ({error.strerror or error}). Name another place") from error
     return private, public

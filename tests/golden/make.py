@@ -3,6 +3,7 @@
 Two-layer random models, tiny tokenizers, random adapters. Expected logits and greedy tokens come from torch, through
 transformers' own eager attention and cache where the model is a decoder; sampled tokens record the portable sampler, so
 that every language draws the same. The format of `expected.json` is described in tests/edgetune_runtime/conftest.py.
+Where files of a bundle change, signatures.py has to sign them anew.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 /** In Chromium: a page and its worker give Node's answers, keep what they downloaded, and run without a network. */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
@@ -62,6 +63,26 @@ describe("in Chromium", { skip, timeout: 120_000 }, () => {
       assert.equal(label, expected[i]!.label);
       assert.ok(Math.abs(score - expected[i]!.score) < 1e-4);
     });
+  });
+
+  it("a page takes and refuses signatures as Node does, on every curve", async () => {
+    const { keys, cases } = JSON.parse(readFileSync(join(GOLDEN, "signatures.json"), "utf8"));
+    const found = await run(`
+      const { keys, cases } = await (await fetch("golden/signatures.json")).json();
+      const answers = [];
+      for (const { keys: names, bundle, file, signature } of cases) {
+        const [bytes, signed] = await Promise.all([
+          fetch("golden/" + (file ?? bundle + "/bundle.json")).then((x) => x.arrayBuffer()),
+          new TextEncoder().encode(signature ?? ""),
+        ]);
+        const trust = signatures(names.map((name) => keys[name]));
+        const call = trust[file ? "file" : "bundle"](new Uint8Array(bytes), signed);
+        answers.push(await call.then(() => null, (error) => error.name));
+      }
+      return answers;
+    `);
+    assert.deepEqual(found, cases.map(({ expected }: { expected: string | null }) => expected));
+    assert.ok(Object.keys(keys).length === 3 && found.includes(null));
   });
 
   it("a page's texts, drawn ones too, are Node's, token by token", async () => {

@@ -308,6 +308,15 @@ def test_an_adapter_is_called_as_its_folder_is(cli, copied, trained):
     assert list(edgetune_runtime.load(bundle).adapters) == ["prefix", "prompt", "classify-prefix"]
 
 
+def test_an_added_adapter_makes_a_signature_void_and_says_so(cli, refused, copied, trained, tmp_path):
+    bundle, key, public = copied("classify"), tmp_path / "release.key", tmp_path / "release.pub"
+    assert cli("keygen", key).code == 0 and cli("sign", bundle, "--key", key).code == 0
+    assert cli("verify", bundle, "--key", public).code == 0
+    assert "sign it again" in cli("add-adapter", bundle, trained["classify", "prefix"], "--name", "more").err
+    assert "was not signed" in refused("verify", bundle, "--key", public)
+    assert cli("sign", bundle, "--key", key).code == 0 and cli("verify", bundle, "--key", public).code == 0
+
+
 def test_a_name_that_is_taken_is_replaced_with_force_alone(cli, refused, copied, trained, tree):
     bundle, row = copied("classify"), [4, 20, 5]
     before, given = tree(bundle), ("add-adapter", bundle, trained["classify", "prompt"], "--name", "prefix")

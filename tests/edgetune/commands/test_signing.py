@@ -200,6 +200,22 @@ class TestSign:
         refused("sign", bundle, "--key", tmp_path / "none")
         assert (bundle / "model.sig").read_bytes() == before and not list(bundle.glob(".*"))
 
+    def test_a_signature_or_a_key_whose_writing_fails_is_what_it_was(self, cli, refused, bundle, key, monkeypatch):
+        assert cli("sign", bundle, "--key", key).code == 0
+        paths = [bundle / "model.sig", key, public(key)]
+        before = [x.read_bytes() for x in paths]
+
+        def fail(*_):
+            raise OSError(28, "No space left on device")
+
+        for name in ("replace", "fsync"):
+            with monkeypatch.context() as patched:
+                patched.setattr(os, name, fail)
+                assert "No space left" in refused("sign", bundle, "--key", key)
+                assert "No space left" in refused("keygen", key, "--force")
+            assert [x.read_bytes() for x in paths] == before
+            assert not [x for x in (*bundle.iterdir(), *key.parent.iterdir()) if "partial" in x.name]
+
     def test_a_bundles_adapter_may_be_signed_on_its_own_before_and_after(self, cli, bundle, key):
         path = bundle / "adapters" / "mood.safetensors"
         for first, second in ((bundle, path), (path, bundle)):

@@ -5,6 +5,7 @@ import * as ort from "onnxruntime-web";
 import { fileStore } from "../../dist/file_store.js";
 import { load } from "../../dist/index.js";
 import { loadInWorker } from "../../dist/remote.js";
+import { signatures } from "../../dist/signatures.js";
 
 ort.env.wasm.wasmPaths = "/ort/";
 ort.env.wasm.numThreads = 1;
@@ -24,4 +25,5 @@ Object.assign(globalThis, {
   loadedInWorker: (bundle: any, script = "/worker.js") =>
     loadInWorker(new Worker(script, { type: "module" }), bundle),
   fileStore,
+  signatures,
 });
