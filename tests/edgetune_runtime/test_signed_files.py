@@ -124,6 +124,15 @@ def signed_by_hand(folder, key, files, ignored=()):
     (folder / "model.sig").write_text(json.dumps(key.sign_statement(statement)))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes are made otherwise there")
+@pytest.mark.parametrize("name", ["model.sig", "bundle.json", "tokenizer.json"])
+def test_a_pipe_in_place_of_a_file_keeps_nobody(signed, key, name):
+    (signed / name).unlink()
+    os.mkfifo(signed / name)
+    with pytest.raises(SignatureError, match=name.replace(".", r"\.")):
+        edgetune_runtime.verify(signed, key.public)
+
+
 def test_a_bundle_whose_manifest_lists_other_files_than_are_signed_is_refused(signed, key):
     everything = [x.relative_to(signed).as_posix() for x in signed.rglob("*") if x.is_file() and x.name != "model.sig"]
     description = json.loads((signed / "bundle.json").read_bytes())

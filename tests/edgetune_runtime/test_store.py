@@ -121,6 +121,18 @@ def test_of_a_damaged_file_the_version_before_is_used(model, tmp_path, expected,
         again.install(adapter_file(0, 2))
 
 
+def test_a_rollback_to_a_file_that_was_lost_leaves_what_is_in_use(model, tmp_path, expected):
+    store = AdapterStore(tmp_path, model)
+    for version in (1, 2):
+        store.install(adapter_file(version, version))
+    (path,) = (tmp_path / "news").glob("1-*.safetensors")
+    path.unlink()
+    with pytest.raises(AdapterError, match="no such file"):
+        store.rollback("news")
+    assert written(model) == expected[2] and store.versions["news"][0].version == 2
+    assert AdapterStore(tmp_path, edgetune_runtime.load(BUNDLE, threads=1)).versions["news"][0].version == 2
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": 9}', '{"format_version": 1, "kept": [3]}', "\0"])
 def test_without_its_list_the_newest_whole_file_is_used(model, tmp_path, expected, text):
     store = AdapterStore(tmp_path, model)

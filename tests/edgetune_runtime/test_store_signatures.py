@@ -162,6 +162,19 @@ def test_who_writes_to_the_folder_cannot_bring_in_what_is_not_signed(tmp_path, k
     assert "weather" not in base.adapters and "is an adapter 'news'" in str(again.problems["weather"])
 
 
+def test_a_rollback_to_what_is_not_trusted_leaves_what_is_in_use(tmp_path, keys, signed):
+    found, _ = store(tmp_path / "store", *keys)
+    for version, key in ((1, keys[0]), (2, keys[1])):
+        data, signature = signed(version, version, key)
+        found.install(data, signature=signature)
+    again, base = store(tmp_path / "store", keys[1])
+    expected = written(base)
+    with pytest.raises(SignatureError, match="is not trusted"):
+        again.rollback("news")
+    assert written(base) == expected and [x.version for x in again.versions["news"]] == [2, 1]
+    assert in_use(tmp_path / "store", keys[1]) == 2 and set(base.adapters) == {*model().adapters, "news"}
+
+
 def test_unsigned_versions_are_not_used_once_keys_are_asked_for(tmp_path, keys, signed):
     found, _ = store(tmp_path)
     found.install(adapter_file(1, 1))

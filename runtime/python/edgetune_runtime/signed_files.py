@@ -113,13 +113,11 @@ def signature_bytes(signature: PathOrBytes) -> bytes:
     """Those of a signature; raises SignatureError where there is none."""
     if isinstance(signature, bytes):
         return signature
+    if not os.path.isfile(signature):  # a pipe would keep whoever opens it
+        raise SignatureError(f"{signature}: is missing, and only what is signed is trusted. Sign with `edgetune sign`.")
     try:
         with open(signature, "rb") as file:
             return file.read(MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise SignatureError(
-            f"{signature}: is missing, and only what is signed is trusted. Sign with `edgetune sign`."
-        ) from None
     except OSError as error:
         raise SignatureError(f"{signature}: cannot be read ({error.strerror or error}).") from error
 

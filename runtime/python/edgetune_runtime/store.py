@@ -85,12 +85,12 @@ class AdapterStore:
         """One more version, from a file's path or its bytes, in use when this returns; the one before it is kept.
 
         It is called `name`, or as its metadata says; `version` is for a file that says none. `signature` is a path or
-        the bytes; left out, it is beside the file, under its name with `.sig`. Before it is used it is
-        read whole, and `health` is asked about it, under a name of its own that other calls do not use; where that
-        gives a number, about the version in use as well, and the new one's may not be lower. Whatever goes wrong, and
-        at whatever moment the power fails, the version before stays in use. What is in use is not installed again,
-        but takes a new signature. Raises AdapterError, also for a version that is not above all that were in use, its
-        kinds BaseMismatchError and, before the file is looked into, SignatureError.
+        the bytes; left out, it is beside the file, under its name with `.sig`. Before it is used it is read whole, and
+        `health` is asked about it, under a name of its own that other calls do not use; where that gives a number,
+        about the version in use as well, and the new one's may not be lower. Whatever goes wrong, and at whatever
+        moment the power fails, the version before stays in use. What is in use is not installed again, but takes a new
+        signature. Raises AdapterError, also for a version that is not above all that were in use, and its kinds
+        BaseMismatchError and, before the file is looked into, SignatureError.
         """
         with self._lock:
             data, signed = self._read(adapter, signature)
@@ -127,14 +127,16 @@ class AdapterStore:
     def rollback(self, name: str) -> StoredVersion:
         """The version before is in use again, and the other one is gone; it is not installed again, a higher one is.
 
-        Raises AdapterError where there is none before it.
+        Raises AdapterError where there is none before it, or where that one cannot be used: the one in use stays.
         """
         with self._lock:
             changed = self._held(name).rolled_back()
+            before = changed.kept[0]
+            self._check_stored(changed, before)
+            self._check(changed.path_of(before), name, None)
             self._write(name, changed)
             self._use(name, changed)
-            assert changed.active is not None
-            return changed.active
+            return before
 
     def remove(self, name: str) -> None:
         """Neither the folder nor the model has it any more; an adapter that the bundle has under that name is back.
