@@ -13,7 +13,7 @@ export interface Port {
 
 /** Functions that can be called over there. */
 export type Call =
-  | "load" | "classify" | "regress" | "generate" | "stream" | "addAdapter" | "removeAdapter" | "release"; // prettier-ignore
+  | "load" | "classify" | "regress" | "generate" | "stream" | "addAdapter" | "removeAdapter" | "warmUp" | "release"; // prettier-ignore
 
 /** From the page. */
 export type Asked =

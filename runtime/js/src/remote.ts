@@ -14,6 +14,7 @@ import type { AddAdapterOptions, GenerateOptions, Model } from "./model.js";
 import { type Asked, type Call, type Description, errorFrom, type Port, type Told } from "./protocol.js";
 import type { AdapterInfo, Chunk } from "./results.js";
 import type { BundleSource, FileLike } from "./source.js";
+import type { WarmUpOptions } from "./warming.js";
 
 /** What `load` takes, but for what the worker decides. */
 export type RemoteLoadOptions = Omit<LoadOptions, "backend" | "store" | "fetch" | "trust">;
@@ -129,6 +130,11 @@ export class RemoteModel implements Pick<Model, "classify" | "regress" | "genera
   /** As `Model.removeAdapter`, once the worker has done it. */
   async removeAdapter(name: string): Promise<void> {
     this.#description = (await this.#line.asked("removeAdapter", [name])) as Description;
+  }
+
+  /** As `warmUp` of `edgetune-runtime/warming`, over there. */
+  async warmUp(options: WarmUpOptions = {}): Promise<void> {
+    await this.#line.asked("warmUp", [options]);
   }
 
   /** Its memory is free; the worker goes on until it is terminated. */

@@ -10,6 +10,7 @@ import { said } from "./errors.js";
 import { load, type LoadOptions } from "./loading.js";
 import type { Model } from "./model.js";
 import type { Asked, Call, Description, Port, Told } from "./protocol.js";
+import { warmUp } from "./warming.js";
 
 /** What the worker decides: these cannot be sent from the page. */
 export type ServeOptions = Pick<LoadOptions, "backend" | "store" | "fetch" | "trust">;
@@ -41,6 +42,7 @@ export function serve(options: ServeOptions = {}, port: Port = globalThis as unk
       model.removeAdapter(name);
       return described(model);
     },
+    warmUp: async ([given]) => warmUp(await loading!, given),
     release: async () => (await loading!).release(),
   };
 
