@@ -33,7 +33,8 @@ export async function foundBackend(given?: unknown): Promise<Backend> {
 
 /** Whether it opens a graph by its path, with its weights mapped from the file. */
 export function takesPaths(backend: Backend): boolean {
-  return Boolean((backend.env?.versions as Record<string, unknown> | undefined)?.["node"]);
+  const versions = backend.env?.versions as Record<string, unknown> | undefined;
+  return Boolean(versions?.["node"] ?? versions?.["react-native"]);
 }
 
 async function installed(): Promise<unknown> {

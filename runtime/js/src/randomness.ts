@@ -52,6 +52,6 @@ export function uniformNumbers(seed: number): () => number {
 
 /** 32 bits from the system. */
 export function freshSeed(): number {
-  const bits = globalThis.crypto?.getRandomValues(new Uint32Array(1))[0];
+  const bits = globalThis.crypto?.getRandomValues?.(new Uint32Array(1))[0];
   return bits ?? Math.floor(Math.random() * 2 ** 32);
 }

@@ -67,7 +67,7 @@ export async function readFileLike(file: FileLike, signal?: AbortSignal): Promis
   try {
     const url = urlOf(file);
     if (url.protocol === "file:") return [await readPath(where.startsWith("file:") ? url : where), where];
-    return [await bytesOf(url, fetch, { signal }), where];
+    return [await bytesOf(url.href, fetch, { signal }), where];
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new AdapterError(`${where}: cannot be read (${said(error)}). Pass the place of one adapter's .safetensors.`);
@@ -83,17 +83,14 @@ function urlOf(given: string | URL): URL {
 }
 
 function urlSource(given: URL, fetcher: Fetch): Source {
-  const folder = new URL(given);
-  folder.pathname = folder.pathname.replace(/\/(bundle\.json)?$/, "") + "/";
-  // what follows a `?` may be a key, and is in no message
-  const where = (folder.origin + folder.pathname).replace(/\/$/, "");
+  // what follows a `?` may be a key, and is in no message. React Native's URLs have no parts that can be written
+  const where = address(given.href).replace(/\/(bundle\.json)?$/, "");
   return {
     where,
     isRemote: true,
     read(path, reading) {
-      const url = new URL(folder);
-      url.pathname += path.split("/").map(encodeURIComponent).join("/");
-      return bytesOf(url, fetcher, reading);
+      const file = path.split("/").map(encodeURIComponent).join("/");
+      return bytesOf(`${where}/${file}${given.search}`, fetcher, reading);
     },
   };
 }
@@ -101,10 +98,14 @@ function urlSource(given: URL, fetcher: Fetch): Source {
 /** An answer of a server that is not the file; the server was reached. */
 export class AnswerError extends BundleError {}
 
-async function bytesOf(url: URL, fetcher: Fetch, { signal, onBytes, sizeBytes }: Reading): Promise<Uint8Array> {
-  const response = await fetcher(url.href, signal ? { signal } : {});
+function address(href: string): string {
+  return href.replace(/[?#].*/, "");
+}
+
+async function bytesOf(href: string, fetcher: Fetch, { signal, onBytes, sizeBytes }: Reading): Promise<Uint8Array> {
+  const response = await fetcher(href, signal ? { signal } : {});
   if (!response.ok) {
-    throw new AnswerError(`${url.origin}${url.pathname}: the server answers ${response.status}. Check the address.`);
+    throw new AnswerError(`${address(href)}: the server answers ${response.status}. Check the address.`);
   }
   const parts: Uint8Array[] = [];
   let length = 0;
