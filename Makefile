@@ -11,6 +11,8 @@ DONE := $(VENV)/.installed
 NODE_20 := $(shell node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null && echo yes)
 JS := runtime/js
 JS_DONE := $(JS)/node_modules/.installed
+PHONE := samples/react-native
+PHONE_DONE := $(PHONE)/types/node_modules/.installed
 
 .PHONY: demo test test-js lint types types-js clean
 
@@ -31,8 +33,8 @@ ifeq ($(NODE_20),yes)
 test-js: $(JS_DONE)
 	cd $(JS) && npm test
 
-types-js: $(JS_DONE)
-	cd $(JS) && npm run --silent types
+types-js: $(JS_DONE) $(PHONE_DONE)
+	cd $(JS) && npm run --silent types && npm run --silent types:phone
 else
 test-js types-js:
 	@echo "$(JS) is skipped: Node 20 or newer is not here."
@@ -40,6 +42,11 @@ endif
 
 $(JS_DONE): $(JS)/package.json $(JS)/package-lock.json
 	cd $(JS) && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+# types alone: see its README
+$(PHONE_DONE): $(PHONE)/types/package.json $(PHONE)/types/package-lock.json
+	cd $(PHONE)/types && npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund
 	touch $@
 
 $(DONE): pyproject.toml runtime/python/pyproject.toml
@@ -50,4 +57,4 @@ $(DONE): pyproject.toml runtime/python/pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(JS)/node_modules $(JS)/dist $(JS)/build
+	rm -rf $(VENV) $(JS)/node_modules $(JS)/dist $(JS)/build $(PHONE)/types/node_modules

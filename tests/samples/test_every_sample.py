@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-FILES = sorted(SAMPLES.glob("*/*.py"))
+WORKSHOP = SAMPLES / "web"
+"""What makes a page and its bundles is not what a device runs."""
+FILES = sorted(path for path in SAMPLES.glob("*/*.py") if path.parent != WORKSHOP)
 SCRIPTS = sorted(SAMPLES.glob("*/*.mjs"))
 """Programs in JavaScript, which the tests of `runtime/js` run."""
+SCREENS = sorted(SAMPLES.glob("*/App.tsx"))
+"""Apps for phones, which `make types-js` checks."""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
@@ -33,10 +37,10 @@ class TestSample:
 
 def test_there_is_one_program_in_each_folder():
     folders = [folder for folder in SAMPLES.iterdir() if folder.is_dir()]
-    assert sorted(path.parent for path in [*FILES, *SCRIPTS]) == sorted(folders)
+    assert sorted(path.parent for path in [*FILES, *SCRIPTS, *SCREENS]) == sorted(folders)
     assert len(FILES) >= 2
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", [*SCRIPTS, *SCREENS, *WORKSHOP.glob("make_*.py")], ids=lambda path: path.name)
 def test_a_script_has_a_readme_that_names_it(path):
     assert path.name in (path.parent / "README.md").read_text("utf-8")
