@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 from published import PUBLISHED, written
@@ -22,9 +23,10 @@ SHARED = CHECKOUT.parent / "shared"
 COMMANDS = CHECKOUT / "edgetune" / "data" / "voice_commands"
 TITLES = {"commands": "Smart home", "banking77": "Bank support", "snips": "Assistant"}
 THEME = "a little cat named Tom who lived by the sea"
-VIRTUAL_TOKENS = 10
+SENTENCES_AT_ONCE, STORIES_AT_ONCE = 32, 16
+"""In a step of training."""
 EXAMPLES = 3
-LONGEST_EXAMPLE = 48
+LONGEST_EXAMPLE = 40
 
 
 def given(parser_arguments: list[str] | None) -> argparse.Namespace:
@@ -38,7 +40,7 @@ def given(parser_arguments: list[str] | None) -> argparse.Namespace:
     add("--theme", default=THEME, help="what the told stories are about (%(default)s)")
     add("--stories", type=int, default=240, help="how many of them are told for the voice to learn from (%(default)s)")
     add("--steps", type=int, default=300, help="of every task (%(default)s)")
-    add("--voice-steps", type=int, default=300, help="of the voice (%(default)s)")
+    add("--voice-steps", type=int, default=150, help="of the voice (%(default)s)")
     add("--precision", default="int8", help="of the weights: fp32, fp16, int8 or int4 (%(default)s)")
     add("--out", type=Path, default=HERE / "bundles", help="folder (%(default)s)")
     options = parser.parse_args(parser_arguments)
@@ -88,7 +90,7 @@ def classifier(options: argparse.Namespace, tasks: dict[str, list[Path]], work: 
     """One base; the first task comes with it, the others are added, as they would be to a base on a device."""
     bundle, first = options.out / "classifier", next(iter(tasks))
     for name, files in tasks.items():
-        steps.train(work / name, options.encoder, "classify", files, options.steps, VIRTUAL_TOKENS)
+        steps.train(work / name, options.encoder, "classify", files, options.steps, SENTENCES_AT_ONCE)
     base = ["--model", options.encoder, "--precision", options.precision, "--out", str(bundle), "--force"]
     steps.run("classifier", ["export", *base, "--adapter", str(work / first)], after=[first])
     for name in list(tasks)[1:]:
@@ -110,7 +112,7 @@ def writer(options: argparse.Namespace, work: Path, steps: Steps) -> str:
             ["writer"],
             lambda: written(themed_rows(bundle, options.theme, options.stories), files[0]),
         )
-    steps.train(work / name, options.decoder, "generate", files, options.voice_steps, VIRTUAL_TOKENS)
+    steps.train(work / name, options.decoder, "generate", files, options.voice_steps, STORIES_AT_ONCE)
     steps.add(bundle, work / name)
     return name
 
@@ -134,9 +136,10 @@ def main(arguments: list[str] | None = None) -> None:
     tasks = tasks_of(options, work)
     classifier(options, tasks, work, steps)
     voice = writer(options, work, steps)
+    short = re.split(r",| (?:who|that|which|with|in|of)\b", options.theme)[0]
     titles = {name: TITLES.get(name, name.replace("-", " ").replace("_", " ").capitalize()) for name in tasks}
     page = {
-        "titles": {**titles, voice: options.theme if voice == "theme" else voice.capitalize()},
+        "titles": {**titles, voice: short[0].upper() + short[1:] if voice == "theme" else voice.capitalize()},
         "examples": {name: examples_of(files) for name, files in tasks.items()},
         "beginnings": list(BEGINNINGS),
     }

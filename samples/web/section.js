@@ -78,7 +78,7 @@ export class Section {
   /** A choice, with the bytes that it adds to the base. */
   offer({ name, title, bytes }, isChosen) {
     const radio = made("input", { type: "radio", name: `${this.bundle}-task`, value: name, checked: isChosen });
-    const size = made("small", { textContent: bytes ? sized(bytes) : "no bytes" });
+    const size = made("small", { textContent: bytes ? sized(bytes) : "the bare model" });
     this.choices.append(made("label", {}, radio, made("span", { textContent: title }), size));
     this.choices.hidden = false;
   }

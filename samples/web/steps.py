@@ -9,6 +9,8 @@ from typing import Any
 
 from edgetune.cli import main as edgetune
 
+VIRTUAL_TOKENS = 10
+
 
 class Steps:
     """Steps by name with what they were made of, kept in one file."""
@@ -22,10 +24,11 @@ class Steps:
         """`edgetune ARGUMENTS`, unless that was done and no step before it was done anew."""
         self.make(name, list(arguments), after, lambda: command(arguments))
 
-    def train(self, out: Path, model: str, task: str, files: Sequence[Path], count: int, virtual_tokens: int) -> None:
+    def train(self, out: Path, model: str, task: str, files: Sequence[Path], count: int, batch: int) -> None:
         """A prefix in the folder `out`, evaluated once where there are rows for that; an interrupted run goes on."""
         arguments = ["train", "--model", model, "--task", task, "--method", "prefix", "--data", str(files[0])]
-        arguments += ["--virtual-tokens", str(virtual_tokens), "--steps", str(count), "--out", str(out)]
+        arguments += ["--virtual-tokens", str(VIRTUAL_TOKENS), "--steps", str(count), "--batch-size", str(batch)]
+        arguments += ["--out", str(out)]
         if len(files) > 1:
             arguments += ["--eval-data", str(files[1]), "--eval-every", str(count)]
         made_of, begun = [*arguments, *map(stamp, files)], f"{out.name}, begun"

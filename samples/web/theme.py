@@ -12,8 +12,7 @@ import edgetune_runtime
 BEGINNINGS = {
     "Once upon a time": ", there was {theme}.",
     "One day": ", there was {theme}.",
-    "There was": " {theme}.",
-    "Long ago": ", there lived {theme}.",
+    "One morning": ", there was {theme}.",
 }
 """What a story begins with, and how it comes to its theme."""
 ROWS_AT_ONCE = 16
@@ -36,7 +35,10 @@ def themed_rows(bundle: Path, theme: str, count: int) -> list[dict[str, str]]:
             [beginning + named for beginning, named in part],
             adapter=None, temperature=0.7, top_p=0.95, seed=first, max_new_tokens=new_tokens,
         )  # fmt: skip
-        rows += [{"prompt": b, "completion": named + whole(story.text)} for (b, named), story in zip(part, told)]
+        rows += [
+            {"prompt": b, "completion": f"{named} {whole(story.text).lstrip()}"}
+            for (b, named), story in zip(part, told)
+        ]
         print(f"\r{len(rows)} of {count} stories", end="" if len(rows) < count else "\n", flush=True)
     return rows
 

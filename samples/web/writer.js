@@ -11,7 +11,7 @@ export async function write({ titles = {}, beginnings = [] }) {
     for (const [name, { sizeBytes }] of model.adapters) {
       section.offer({ name, title: titles[name] ?? readable(name), bytes: sizeBytes }, name === model.defaultAdapter);
     }
-    section.offer({ name: "", title: "None: the bare model", bytes: 0 }, model.defaultAdapter === null);
+    section.offer({ name: "", title: "No prefix", bytes: 0 }, model.defaultAdapter === null);
     const telling = new Telling(model, section);
     section.suggest(beginnings, () => telling.start());
     section.choices.addEventListener("change", () => telling.isRunning && telling.start());

@@ -63,7 +63,7 @@ def test_both_bundles_load_and_answer(made):
 
 def test_the_page_is_told_titles_examples_and_beginnings(made):
     page = json.loads((made / "page.json").read_text("utf-8"))
-    assert page["titles"] == {"topic": "Topic", "theme": THEME}
+    assert page["titles"] == {"topic": "Topic", "theme": "A cat named Tom"}
     assert page["examples"] == {"topic": ["is it lost"]}, "of the rows that were not trained on"
     assert "Once upon a time" in page["beginnings"]
 
@@ -116,8 +116,8 @@ def test_a_run_that_was_interrupted_is_resumed_if_its_options_are_the_same(sampl
 
 def test_a_theme_is_named_after_the_beginning(made, sample):
     rows = sample("theme").themed_rows(made / "writer", THEME, 5)
-    assert rows[0]["prompt"] == rows[4]["prompt"] == "Once upon a time"
-    assert rows[0]["completion"].startswith(f", there was {THEME}.")
+    assert rows[0]["prompt"] == rows[3]["prompt"] == "Once upon a time"
+    assert rows[0]["completion"].startswith(f", there was {THEME}. ")
     assert len({row["completion"] for row in rows}) == 5
 
 
