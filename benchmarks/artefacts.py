@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -148,6 +149,30 @@ class Artefacts:
             "M.from_pretrained(sys.argv[1], export=True).save_pretrained(sys.argv[2])"
         )
         return self.made("optimum", lambda half: run([self.pythons.optimum, "-c", code, self.checkpoint(), half]))
+
+    def transformers_js(self) -> Path:
+        """Optimum's graph in the folder that transformers.js reads: fp32, and as its conversion script rounds it."""
+        code = (
+            "import sys, onnx; from onnxruntime.quantization import quantize_dynamic, QuantType;"
+            "from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer as Q;"
+            "source, folder = sys.argv[1:];"
+            "q = Q(onnx.load(source), block_size=32, is_symmetric=True); q.process();"
+            "onnx.save_model(q.model.model, folder + '/model_q4.onnx');"
+            "quantize_dynamic(source, folder + '/model_quantized.onnx', weight_type=QuantType.QInt8,"
+            " extra_options={'EnableSubgraph': True, 'MatMulConstBOnly': True})"
+        )
+
+        def make(half: Path) -> None:
+            (half / "onnx").mkdir(parents=True)
+            source = self.optimum() / "model.onnx"
+            run([self.pythons.optimum, "-c", code, source, half / "onnx"])
+            (half / "onnx" / "model.onnx").hardlink_to(source)
+            for name in ("config.json", "generation_config.json"):
+                shutil.copy(self.optimum() / name, half)
+            for name in ("tokenizer.json", "tokenizer_config.json"):
+                shutil.copy(self.checkpoint() / name, half)
+
+        return self.made("transformers-js", make)
 
 
 def run(command: list[Any]) -> None:

@@ -45,6 +45,8 @@ STORAGES = ("fp32", "fp16", "int8")
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 BLOCK_SIZE = 64
 """Weights that share a scale (docs/precision.md)."""
+WHOLE = 0
+"""A block size too: a whole column shares its scale."""
 CURVES = ("P-256", "P-384", "P-521")
 """Of keys that sign."""
 ACCURACY_LEVELS = (1, 4)
@@ -143,7 +145,7 @@ class TrainConfig:
         "fp32", "Tune with the base's weights rounded as an export of this precision rounds them.",
         choices=BASE_PRECISIONS,
     )  # fmt: skip
-    base_block_size: int = option(BLOCK_SIZE, "Weights that share a scale there.", minimum=BLOCK_SIZES[0])
+    base_block_size: int = option(BLOCK_SIZE, "Weights that share a scale there; 0: whole columns.", minimum=WHOLE)
     base_zeros: Zero = option("symmetric", "Whether blocks have zero points there.", choices=ZEROS)
     base_keep: str | None = option(None, "Exceptions there by parameter names: NAME=fp32,NAME=int8.")
     max_new_tokens: int | None = option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from edgetune.commands.options import named_columns
-from edgetune.config import ACCURACY_LEVEL, BLOCK_SIZE, BLOCK_SIZES, WEIGHTS
+from edgetune.config import ACCURACY_LEVEL, BLOCK_SIZE, BLOCK_SIZES, WEIGHTS, WHOLE
 
 
 @click.command()
@@ -35,7 +35,7 @@ from edgetune.config import ACCURACY_LEVEL, BLOCK_SIZE, BLOCK_SIZES, WEIGHTS
     "--block-size",
     default=BLOCK_SIZE,
     show_default=True,
-    help=f"Weights that share a scale: {', '.join(map(str, BLOCK_SIZES))}.",
+    help=f"Weights that share a scale: {', '.join(map(str, BLOCK_SIZES))}; int8 in browsers: {WHOLE}, whole columns.",
 )
 @click.option("--asymmetric", is_flag=True, help="Give blocks zero points: a little larger, sometimes better.")
 @click.option(

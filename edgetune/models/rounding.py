@@ -17,10 +17,12 @@ from edgetune.config import (
     BLOCK_SIZE,
     BLOCK_SIZES,
     WEIGHTS,
+    WHOLE,
     TrainConfig,
 )
 from edgetune.errors import ConfigError
 from edgetune.models.base import Base
+from edgetune.models.matrices import linear_weights, names_of, position_tables
 
 COLUMN_LEVEL = 63
 """Largest integer of a column's weights: one bit less than int8 has.
@@ -66,6 +68,7 @@ class Weights:
     """How a base's weights are stored.
 
     Attributes:
+        block_size: weights that share a scale; 0: those of a whole column, in tables of a whole row.
         keep: `(pattern, precision)`, exceptions by the names of parameters; the first that matches decides.
         accuracy_level: of MatMulNBits: 4 multiplies with activations in int8, 1 in float32.
     """
@@ -80,9 +83,14 @@ class Weights:
         for precision in (self.precision, *(x for _, x in self.keep)):
             if precision not in WEIGHTS:
                 raise ConfigError(f"precision {precision!r} is not known; choose {' or '.join(WEIGHTS)}")
-        if self.block_size not in BLOCK_SIZES:
+        if self.block_size not in (WHOLE, *BLOCK_SIZES):
             raise ConfigError(
-                f"a block of {self.block_size} weights is not known; choose {' or '.join(map(str, BLOCK_SIZES))}"
+                f"a block of {self.block_size} weights is not known; choose {' or '.join(map(str, BLOCK_SIZES))}, or "
+                f"{WHOLE} for whole columns"
+            )
+        if self.block_size == WHOLE and "int4" in (self.precision, *(x for _, x in self.keep)):
+            raise ConfigError(
+                f"a block size of {WHOLE}, whole columns, is of int8 alone; give int4 one of {BLOCK_SIZES}"
             )
         if self.accuracy_level not in ACCURACY_LEVELS:
             raise ConfigError(f"accuracy level {self.accuracy_level} is not known; choose 1 (float32) or 4 (int8)")
@@ -196,7 +204,8 @@ def roundings(base: Base, weights: Weights) -> dict[str, Rounding]:
 
     Those are the weights of linear layers and the table of input embeddings; with fp16 every matrix. Experts, many
     matrices in one parameter, keep their precision. Products of an encoder in int8 are of integers, which is faster
-    there; a table is always in blocks. An encoder's table of positions has 8 bits.
+    there, while its tables are in blocks; a block size of 0 makes those of any base such. An encoder's table of
+    positions has 8 bits.
     """
     found: dict[str, Rounding] = {}
     if not weights.rounds:
@@ -212,7 +221,9 @@ def roundings(base: Base, weights: Weights) -> dict[str, Rounding]:
         elif precision in ("int8", "int4") and (is_table or id(parameter) in products):
             bits = 8 if precision == "int8" or id(parameter) in positions else 4
             wide = bits == 8 and base.kind == "encoder"
-            if is_table:
+            if weights.block_size == WHOLE:
+                found[name] = Rounding(bits)
+            elif is_table:
                 size = max(weights.block_size, WIDE_BLOCK) if wide else weights.block_size
                 if block_size := table_block(parameter.shape[1], size):
                     found[name] = Rounding(bits, block_size, weights.symmetric)
@@ -224,34 +235,6 @@ def roundings(base: Base, weights: Weights) -> dict[str, Rounding]:
 def table_block(width: int, block_size: int) -> int:
     """The largest block of at most `block_size` that divides a table's rows, as looking up needs; 0 if none does."""
     return max((size for size in BLOCK_SIZES if size <= block_size and width % size == 0), default=0)
-
-
-def position_tables(model: torch.nn.Module) -> set[int]:
-    """Ids of the tables of learned positions, which are looked up as that of words is."""
-    return {
-        id(module.weight)
-        for name, module in model.named_modules()
-        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding)
-    }
-
-
-def names_of(model: torch.nn.Module) -> dict[int, tuple[str, ...]]:
-    """Every name of a parameter, by its id: a tied one has several."""
-    found: dict[int, tuple[str, ...]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        found[id(parameter)] = (*found.get(id(parameter), ()), name)
-    return found
-
-
-def linear_weights(model: torch.nn.Module) -> dict[int, bool]:
-    """Weights of linear layers by id, and whether they are stored `[K, N]` (GPT-2's) rather than `[N, K]`."""
-    from transformers.pytorch_utils import Conv1D
-
-    return {
-        id(module.weight): isinstance(module, Conv1D)
-        for module in model.modules()
-        if isinstance(module, torch.nn.Linear | Conv1D)
-    }
 
 
 @contextmanager

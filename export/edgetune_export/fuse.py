@@ -9,6 +9,7 @@ from edgetune_export.fuse_attention import fuse_attention
 from edgetune_export.fuse_norms import fuse_norms
 from edgetune_export.fuse_products import fuse_products
 from edgetune_export.fuse_reading import read_one_position
+from edgetune_export.fuse_softmax import whole_rows
 from edgetune_export.rewriter import Rewriter
 
 
@@ -25,6 +26,7 @@ def fused(model: ir.Model, positions: int | None, *, pack: bool = True) -> ir.Mo
     fuse_attention(rewriter, positions, pack=pack)
     fuse_norms(rewriter)
     read_one_position(rewriter)
+    whole_rows(rewriter)
     return model
 
 

@@ -22,8 +22,12 @@ def quantized(model: ir.Model, roundings: Mapping[str, Rounding], weights: Weigh
     turned = {transpose.inputs[0] for node in products if (transpose := made_by(node.inputs[1], "Transpose"))}
     for node in rewriter.nodes("Gather"):
         rounding = of(node.inputs[0])
-        if rounding is not None and rounding.block_size and attribute(node, "axis", 0) == 0:
+        if rounding is None or rounding.bits == 16 or attribute(node, "axis", 0) != 0:
+            continue
+        if rounding.block_size:
             look_up(rewriter, node, rounding, tables, alone=node.inputs[0] not in turned)
+        else:
+            look_up_rows(rewriter, node, rounding, tables)
     for number, node in enumerate(products):
         transpose = made_by(node.inputs[1], "Transpose")
         weight = node.inputs[1] if transpose is None else transpose.inputs[0]
@@ -79,6 +83,33 @@ def look_up(
     }  # fmt: skip
     inputs = [matrix, node.inputs[1], made["scales"], *([made["zero_points"]] if "zero_points" in made else [])]
     found = rewriter.ms("GatherBlockQuantized", inputs, attributes, like=node.outputs[0])
+    rewriter.replace(node.outputs[0], found.outputs[0])
+
+
+def look_up_rows(
+    rewriter: Rewriter, node: ir.Node, rounding: Rounding, tables: dict[ir.Value, dict[str, ir.Value]]
+) -> None:
+    """Rows of a table `[V, H]` in int8, each times its scale. A product with the table's transpose takes the same
+    bytes: ONNX Runtime turns them as it loads."""
+    table = node.inputs[0]
+    assert table is not None
+    if table not in tables:
+        tensor = constant(table)
+        assert tensor is not None
+        made = stored(tensor.numpy().T, rounding)
+        assert made.scales is not None
+        rows = rewriter.constant(f"{table.name}.int8", np.ascontiguousarray(made.packed.T))
+        tables[table] = {
+            "rows": rows,
+            "row_scales": rewriter.constant(f"{table.name}.row_scales", made.scales[:, None]),
+            "packed": rewriter.op("Transpose", [rows], {"perm": [1, 0]}).outputs[0],
+            "scales": rewriter.constant(f"{table.name}.scales", made.scales),
+        }
+    made = tables[table]
+    integers = rewriter.op("Gather", [made["rows"], node.inputs[1]], {"axis": 0}).outputs[0]
+    floats = rewriter.op("Cast", [integers], {"to": ir.DataType.FLOAT.value}).outputs[0]
+    scales = rewriter.op("Gather", [made["row_scales"], node.inputs[1]], {"axis": 0}).outputs[0]
+    found = rewriter.op("Mul", [floats, scales], like=node.outputs[0])
     rewriter.replace(node.outputs[0], found.outputs[0])
 
 

@@ -77,6 +77,24 @@ def test_table_and_tied_head_are_stored_once(tied, tmp_path, weights, stored):
     assert (types["GatherBlockQuantized"], types["MatMulNBits"]) == ((1, 9) if weights.rounds else (0, 0))
 
 
+@pytest.mark.parametrize("family, head", [("Gemma3", "tied"), ("GPTNeoX", "its own")])
+def test_whole_columns_of_a_decoder_are_products_of_integers(tmp_path, family, head):
+    base, weights = made_base(family), Weights("int8", block_size=0)
+    adapter = random_adapter(base, "prefix", 3)
+    export_bundle(base, {"a": adapter}, tmp_path / "b", weights=weights)
+    (ids,) = rows_of([11])
+    with rounded(base, weights):
+        expected = eager_logits(base, adapter, ids).numpy()
+    got = edgetune_runtime.load(tmp_path / "b").logits(ids, adapter="a")
+    np.testing.assert_allclose(got, expected, rtol=0, atol=0.1 * np.abs(expected).max())
+    assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.99
+    types = Counter(node_types(tmp_path / "b"))
+    assert types["DynamicQuantizeMatMul"] >= 7 and not types["MatMulNBits"] + types["MatMul"]
+    graph = onnx.load(tmp_path / "b/model.onnx", load_external_data=False).graph
+    turned = [node.input[0] for node in graph.node if node.op_type == "Transpose" and node.input[0].endswith(".int8")]
+    assert len(turned) == (head == "tied")
+
+
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_onnxruntime_copies_no_table_that_no_product_reads(encoder, tmp_path, precision):
     export_bundle(encoder, {}, tmp_path / "b", weights=Weights(precision), task="classify")
@@ -171,8 +189,10 @@ def test_an_adapter_tuned_for_other_weights_is_told(decoder, tmp_path):
 
 
 @pytest.mark.parametrize("wrong, told", [
-    (dict(precision="int3"), "int3"), (dict(block_size=48), "48"), (dict(accuracy_level=2), "accuracy level 2"),
-    (dict(keep=(("x", "int5"),)), "int5"),
+    (dict(precision="int3"), "int3"), (dict(block_size=48), "48"),
+    (dict(precision="int4", block_size=0), "int8 alone"),
+    (dict(precision="int8", block_size=0, keep=(("x", "int4"),)), "int8 alone"),
+    (dict(accuracy_level=2), "accuracy level 2"), (dict(keep=(("x", "int5"),)), "int5"),
 ])  # fmt: skip
 def test_weights_that_nobody_can_store_are_refused(wrong, told):
     with pytest.raises(ConfigError, match=told):
