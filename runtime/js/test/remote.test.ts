@@ -58,7 +58,7 @@ it("errors are of their class", async () => {
   await assert.rejects(there.generate(5 as never), InputError);
   await assert.rejects(there.generate(TEXT, { maxNewTokens: 1000 }), (error: unknown) => {
     assert.ok(error instanceof ContextLengthError);
-    assert.match(error.message, /Ask for at most \d+, or shorten the text/);
+    assert.match(error.message, /Ask for at most \d+ new tokens, or shorten the text/);
     return true;
   });
   await assert.rejects(there.stream(TEXT, { adapter: "none" }).next(), AdapterError);
