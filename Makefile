@@ -14,13 +14,18 @@ JS_DONE := $(JS)/node_modules/.installed
 PHONE := samples/react-native
 PHONE_DONE := $(PHONE)/types/node_modules/.installed
 
-.PHONY: demo test test-js lint types types-js clean
+.PHONY: demo test test-js lint types types-js fuzz clean
 
 demo: $(DONE)
 	$(BIN)/edgetune demo --force
 
 test: $(DONE) test-js
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
+
+# every reader of files and texts, with changed inputs: make fuzz MINUTES=30
+MINUTES ?= 30
+fuzz: $(DONE)
+	$(BIN)/python tests/fuzz/run.py --minutes $(MINUTES) --log fuzz.log
 
 lint: $(DONE)
 	$(BIN)/ruff check .

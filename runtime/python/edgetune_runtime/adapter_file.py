@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from .adapter_metadata import AdapterMetadata, metadata_from
 from .checked import Fields
 from .errors import AdapterError
+from .json_text import MOST_BYTES, json_from
 from .scaled_tensors import check_scales, expanded
 
 METADATA_KEY = "edgetune"
@@ -107,11 +107,13 @@ def read_header(path: Path) -> AdapterFile:
     if not path.is_file():
         raise AdapterError(f"{path}: no such file. Pass the path of one adapter's .safetensors.")
     try:
-        with safe_open(str(path), framework="np"):  # checks that header and tensors fill the file
-            pass
         with path.open("rb") as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            header = json.loads(file.read(length))
+            if length > MOST_BYTES:
+                raise ValueError(f"its header would have {length} bytes")
+            with safe_open(str(path), framework="np"):  # checks that header and tensors fill the file
+                pass
+            header = json_from(file.read(length))
         size_bytes = path.stat().st_size
     except (SafetensorError, OSError, ValueError) as error:
         raise AdapterError(f"{path}: is not a whole safetensors file of numbers ({error}). Copy it again.") from None
@@ -132,7 +134,7 @@ def metadata_of(path: Path, text: str | None) -> AdapterMetadata:
             f"{path}: has no `{METADATA_KEY}` metadata, so it is no adapter of edgetune. Export it with edgetune."
         )
     try:
-        data = json.loads(text)
+        data = json_from(text)
     except ValueError as error:
         raise AdapterError(f"{path}: its `{METADATA_KEY}` metadata is not JSON ({error}). Export it again.") from None
     if not isinstance(data, dict):

@@ -9,8 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .chat_bounds import bounded
 from .errors import BundleError, InputError, MissingExtraError
 
+MOST_CHARACTERS = 60_000
+"""Of a template's source."""
 Message = dict[str, str]
 """`{"role": "system", "user" or "assistant", "content": the text}`."""
 
@@ -31,6 +34,7 @@ class ChatTemplate:
         """
         template = self.compiled()
         given = {"messages": [dict(x) for x in messages], "tools": None, "documents": None}
+        template.environment.spent.begin(sum(len(x) for message in messages for x in message.values()))
         try:
             return template.render(**{**self._special_tokens, **given, "add_generation_prompt": True})
         except Exception as error:  # a template is a program: besides jinja's own errors it can raise Python's
@@ -47,8 +51,10 @@ class ChatTemplate:
         from jinja2 import TemplateSyntaxError
 
         try:
+            if len(self.source) > MOST_CHARACTERS:
+                raise BundleError(f"{self._where}: has more than {MOST_CHARACTERS} characters. Shorten it.")
             return environment().from_string(self.source)
-        except TemplateSyntaxError as error:
+        except (TemplateSyntaxError, RecursionError, SyntaxError, MemoryError, ValueError, OverflowError) as error:
             raise BundleError(f"{self._where}: is no jinja template ({error}). Correct it.") from error
 
 
@@ -126,8 +132,10 @@ def environment() -> Any:
                sort_keys: bool = False) -> str:  # fmt: skip
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
-    found = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-    found.filters["tojson"] = tojson
+    found = bounded(ImmutableSandboxedEnvironment)(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
+    found.filters["tojson"] = found.counted(tojson, "indent")
     found.globals.update(
         raise_exception=raise_exception, dict=PlainDict(), namespace=PlainNamespace,
         strftime_now=lambda format: datetime.now().strftime(format),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -44,6 +45,13 @@ class Fields:
         found = self.value(key, default)
         if not isinstance(found, str):
             raise self.fail(key, "a string")
+        return found
+
+    def matching(self, key: str, pattern: re.Pattern[str]) -> str:
+        """A string of that form."""
+        found = self.text(key)
+        if not pattern.fullmatch(found):
+            raise self.fail(key, f"of the form {pattern.pattern}")
         return found
 
     def optional_text(self, key: str) -> str | None:

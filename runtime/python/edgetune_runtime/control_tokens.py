@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
+from .tokenizer_limits import encoding_of, text_of
 
 if TYPE_CHECKING:
     import tokenizers
@@ -35,7 +36,7 @@ class ControlTokens:
         self._inner = inner
         special = {i: x for i, x in inner.get_added_tokens_decoder().items() if x.special and x.content}
         self._names = {x.content: i for i, x in special.items()}
-        self._unknown = frozenset(special) & frozenset(inner.encode(RARE, add_special_tokens=False).ids)
+        self._unknown = frozenset(special) & frozenset(encoding_of(inner, RARE, add_special_tokens=False).ids)
         """What stands for characters that the tokenizer does not know is no sign of a typed control token."""
         self._ids = frozenset(special) - self._unknown
         by_length = sorted(self._names, key=len, reverse=True)
@@ -60,7 +61,7 @@ class ControlTokens:
             return text
         places = [x.span() for x in self._pattern.finditer(text)]
         if not self._stand_as_typed:
-            found = self._inner.encode(text, add_special_tokens=False)
+            found = encoding_of(self._inner, text, add_special_tokens=False)
             places += [span for i, span in zip(found.ids, found.offsets) if i in self._ids and span not in places]
         pieces, at = [], 0
         for start, end in sorted(places):
@@ -76,7 +77,7 @@ class ControlTokens:
 
         Raises InputError where the template has made something else of it, so that the two cannot be told apart.
         """
-        plain = self._inner.encode(text, add_special_tokens=add_special_tokens)
+        plain = encoding_of(self._inner, text, add_special_tokens=add_special_tokens)
         if OPEN not in text and CLOSE not in text:
             return plain
         # every second part is what was typed
@@ -84,7 +85,7 @@ class ControlTokens:
         parts[::2] = [self._pattern.sub(lambda x: self._secret_names[x.group()], part) for part in parts[::2]]
         parts[1::2] = ["".join(chr(int(n)) for n in part.split(".")) for part in parts[1::2]]
         whole = "".join(parts)
-        found = self.apart.encode(whole, add_special_tokens=add_special_tokens)
+        found = encoding_of(self.apart, whole, add_special_tokens=add_special_tokens)
         if OPEN in whole or CLOSE in whole or self._count(found) != self._count(plain):
             raise InputError(
                 "the text holds special tokens, which the template changes, so that they cannot be told from its own. "
@@ -105,7 +106,7 @@ class ControlTokens:
         """The same tokenizer, but that its control tokens have secret names; made when the first text asks for it."""
         import tokenizers
 
-        data: dict[str, Any] = json.loads(self._inner.to_str())
+        data: dict[str, Any] = json.loads(text_of(self._inner))
         secret, model = self._secret_names, data["model"]
         for token in data["added_tokens"]:
             token["content"] = secret.get(token["content"], token["content"]) if token["special"] else token["content"]
@@ -119,7 +120,13 @@ class ControlTokens:
         if model.get("merges"):
             pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
             model["merges"] = [pair for pair in pairs if secret.keys().isdisjoint((*pair, "".join(pair)))]
-        return tokenizers.Tokenizer.from_str(json.dumps(data))
+        try:
+            return tokenizers.Tokenizer.from_str(json.dumps(data))
+        except Exception as error:  # the library raises bare Exception
+            raise InputError(
+                f"the bundle's tokenizer cannot tell typed special tokens from its own ({error}). Take them out of the "
+                "text, or load the bundle with split_special_tokens=False."
+            ) from None
 
 
 def as_numbers(text: str) -> str:

@@ -14,6 +14,7 @@ from .chat_template import read_chat_template
 from .decoder import SharedDecoder
 from .encoder import Encoder
 from .errors import OptionError, SignatureError
+from .external_data import check_external_data
 from .manifest import Manifest, read_manifest
 from .memory import Memory, planned_memory
 from .model import Model
@@ -110,10 +111,12 @@ def opened(
     tokenizer = read_tokenizer(folder / manifest.tokenizer.file, split_special_tokens=splits)
     parts = Parts(manifest, tokenizer, adapters, memory)
     graph_path = folder / manifest.graph.file
+    check_external_data(graph_path, manifest, folder)
     session = open_session(graph_path, resources)
     check_graph(session, manifest, graph_path)
     if pair := manifest.encoder_decoder:
         encoder_path = folder / pair.encoder_file
+        check_external_data(encoder_path, manifest, folder)
         encoder = open_session(encoder_path, resources)
         check_pair_encoder(encoder, manifest, pair, encoder_path)
         target, file = tokenizer, pair.target_tokenizer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -13,7 +12,8 @@ from .adapter_metadata import AdapterMetadata, metadata_from
 from .checked import Fields
 from .encoder_decoder import EncoderDecoder, encoder_decoder_from
 from .ensemble import Ensemble, ensembles_from
-from .errors import BundleError
+from .errors import BundleError, EdgetuneError
+from .json_text import MOST_BYTES, json_from
 from .layer import Layer, layers_from
 
 FORMAT = "edgetune-bundle"
@@ -135,7 +135,11 @@ def described(folder: Path) -> bytes:
         raise BundleError(f"{folder}: is a file, and a bundle is a folder. Unpack an archive first.")
     path = folder / FILE_NAME
     try:
-        return path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise BundleError(f"{path}: is no file. Copy or export the bundle again.")
+        check_inside(path, folder)
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise BundleError(
             f"{folder}: holds no {FILE_NAME}, so it is no bundle. Make one with `edgetune export`."
@@ -144,12 +148,24 @@ def described(folder: Path) -> bytes:
         raise BundleError(f"{path}: cannot be read ({error.strerror or error}). Check its permissions.") from error
 
 
+def check_inside(path: Path, folder: Path, error: type[EdgetuneError] = BundleError) -> None:
+    """Raises `error` where links lead from `path` to something outside of the bundle's folder."""
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links that lead in a circle
+        inside = False
+    if not inside:
+        raise error(
+            f"{path}: is a link that leads out of the bundle. Copy the bundle with its files, not with links to them."
+        )
+
+
 def manifest_in(description: bytes, folder: Path) -> Manifest:
     """The manifest in the bytes of a folder's `bundle.json`; raises BundleError if broken or of another version."""
     path = folder / FILE_NAME
     try:
-        data = json.loads(description.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        data = json_from(description)
+    except ValueError as error:
         raise BundleError(f"{path}: is not whole JSON ({error}). Copy or export the bundle again.") from None
     if not isinstance(data, dict):
         raise BundleError(f"{path}: holds {type(data).__name__} where an object was expected. Export the bundle again.")

@@ -62,6 +62,12 @@ def check_graph(session: ort.InferenceSession, manifest: Manifest, path: Path) -
     if manifest.form == "shared" and not manifest.encoder_decoder:
         inputs += optional_inputs(manifest.graph)
     check_ends(session, inputs, outputs, path)
+    last = next(x.shape[-1] for x in session.get_outputs() if x.name == "logits")
+    if manifest.kind != "encoder" and isinstance(last, int) and last < manifest.graph.vocab_size:
+        raise BundleError(
+            f"{path}: the graph knows {last} tokens, and the manifest promises {manifest.graph.vocab_size}. Export the "
+            "bundle again."
+        )
 
 
 def check_pair_encoder(session: ort.InferenceSession, manifest: Manifest, pair: EncoderDecoder, path: Path) -> None:

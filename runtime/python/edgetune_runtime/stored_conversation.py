@@ -24,12 +24,15 @@ from .chat_template import Message
 from .checked import Fields
 from .durable import write_durable
 from .errors import ConversationError
+from .json_text import json_from
 from .manifest import Manifest
 from .session import past_names
 
 FORMAT_VERSION = 1
 METADATA_KEY, DIGEST_KEY = "edgetune_conversation", "sha256"
 TOKENS = "token_ids"
+CONVERSATION_BYTES = 64 << 20
+"""Of messages and options, at most; they are the app's own."""
 NOT_KEPT = ("cancel", "on_chunk")
 """Options that are of a process, not of a conversation."""
 
@@ -140,7 +143,10 @@ def read_conversation(path: str | os.PathLike[str], manifest: Manifest) -> Conve
         raise ConversationError(f"{place}: holds no conversation. Pass the path that a conversation was saved to.")
     if metadata.get(DIGEST_KEY) != digest_of(text, tensors):
         raise ConversationError(f"{place}: its SHA-256 is not the one that it had: it was altered. Copy it again.")
-    fields = Fields(json.loads(text), str(place), ConversationError)
+    try:
+        fields = Fields(dict(json_from(text, CONVERSATION_BYTES, finite=False)), str(place), ConversationError)
+    except (ValueError, TypeError) as error:
+        raise ConversationError(f"{place}: what it says is not JSON ({error}). Save it again.") from None
     if TOKENS not in tensors:
         raise ConversationError(f"{place}: lacks the tensor `{TOKENS}`. Save it again.")
     fields.exactly("format_version", FORMAT_VERSION)

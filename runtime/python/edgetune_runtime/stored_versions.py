@@ -14,11 +14,13 @@ from pathlib import Path
 from .checked import Fields
 from .durable import PARTIAL, sync_folder, write_durable
 from .errors import AdapterError
+from .json_text import json_from
 from .signed_files import SUFFIX
 
 logger = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 STATE = "versions.json"
+SHA256 = re.compile("[0-9a-f]{64}")
 FILE = re.compile(r"([0-9]{1,18})-([0-9a-f]{64})\.safetensors")
 """A file's name: its version, and the SHA-256 of its bytes. Its signature is beside it, with `.sig` behind the name."""
 
@@ -111,9 +113,11 @@ def read_versions(folder: Path) -> StoredVersions:
     A `versions.json` that cannot be read is told from the files' names.
     """
     try:
-        fields = Fields(json.loads((folder / STATE).read_text("utf-8")), str(folder / STATE), AdapterError)
+        fields = Fields(json_from((folder / STATE).read_bytes()), str(folder / STATE), AdapterError)
         fields.exactly("format_version", FORMAT_VERSION)
-        known = tuple(StoredVersion(x.whole("version"), x.text("sha256")) for x in fields.list_of_objects("kept"))
+        known = tuple(
+            StoredVersion(x.whole("version"), x.matching("sha256", SHA256)) for x in fields.list_of_objects("kept")
+        )
         highest = max(fields.whole("highest", 0), *(x.version for x in known), -1)
     except FileNotFoundError:
         return StoredVersions(folder)  # nothing was ever in use: what is here is of an update that was interrupted

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .control_tokens import ControlTokens
 from .errors import BundleError
+from .tokenizer_limits import check_growth, encoding_of, is_panic, text_of
 
 if TYPE_CHECKING:
     import tokenizers
@@ -90,7 +91,7 @@ class Tokenizer:
 
     def to_json(self) -> str:
         """What `tokenizer.json` says of it, without truncation and padding."""
-        return self._inner.to_str()
+        return text_of(self._inner)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of `token_ids`, without special tokens."""
@@ -100,10 +101,10 @@ class Tokenizer:
         self, first: str, pair: str | None = None, add_special_tokens: bool = True, splits: bool | None = None
     ) -> tuple[tokenizers.Tokenizer, tokenizers.Encoding]:
         """What a text, and its pair, become, and the tokenizer that reads them so."""
-        inner, found = self._inner, self._inner.encode(first, pair, add_special_tokens=add_special_tokens)
+        inner, found = self._inner, encoding_of(self._inner, first, pair, add_special_tokens=add_special_tokens)
         if (self._splits if splits is None else splits) and self._control.are_typed(found, first, pair):
             inner = self._control.apart
-            found = inner.encode(first, pair, add_special_tokens=add_special_tokens)
+            found = encoding_of(inner, first, pair, add_special_tokens=add_special_tokens)
         return inner, found
 
 
@@ -152,8 +153,11 @@ def read_tokenizer(path: Path, *, split_special_tokens: bool = True) -> Tokenize
 
     try:
         inner = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        check_growth(inner)
         return Tokenizer(inner, split_special_tokens=split_special_tokens)
-    except Exception as error:  # the library raises bare Exception
+    except BaseException as error:  # the library raises bare Exception, and panics
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         raise BundleError(
             f"{path}: is not a tokenizer that this version can read ({error}). Update `tokenizers`."
         ) from None

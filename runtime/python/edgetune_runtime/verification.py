@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from .errors import BundleError, EdgetuneError
-from .manifest import FILE_NAME, FileEntry
+from .manifest import FILE_NAME, FileEntry, check_inside
 from .stamps import Stamps
 
 READ_BYTES = 1 << 20
@@ -82,6 +82,7 @@ def check_sizes(folder: Path, files: Mapping[str, FileEntry], *, listed_in: str,
     """Every file is there with its size; raises `error` if not."""
     for name, entry in files.items():
         path = folder / name
+        check_inside(path, folder, error)
         if not path.is_file():
             raise error(f"{path}: is listed in {listed_in} but missing. Copy or export the bundle again.")
         size_bytes = path.stat().st_size
