@@ -23,8 +23,8 @@ const TYPES: Record<string, string> = {
 /** Why what runs in Chromium is skipped; false: it is not. */
 export const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not here; CHROMIUM names another`;
 
-export function launched(): Promise<Browser> {
-  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+export function launched(flags: readonly string[] = []): Promise<Browser> {
+  return chromium.launch({ executablePath: CHROMIUM, args: [...FLAGS, ...flags] });
 }
 
 /** A server whose paths are what `find` gives for them: a file's path, its bytes, or nothing. */

@@ -1,0 +1,79 @@
+/** On WebGPU, by Chromium's software adapter: Node's labels and tokens. */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+
+import { build } from "esbuild";
+import type { Browser, Page } from "playwright-core";
+
+import { GOLDEN, loaded } from "./backends.js";
+import { launched, served, skip } from "./chromium.js";
+
+const SOFTWARE = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+const ON_GPU = { sessionOptions: { executionProviders: ["webgpu"] } };
+
+describe("on WebGPU", { skip, timeout: 240_000 }, () => {
+  let server: Awaited<ReturnType<typeof served>>;
+  let browser: Browser;
+  let page: Page;
+
+  before(async () => {
+    const { outputFiles } = await build({
+      entryPoints: ["test/browser/page.ts"],
+      bundle: true,
+      write: false,
+      format: "esm",
+      platform: "browser",
+      alias: { "onnxruntime-web": "onnxruntime-web/webgpu" },
+      conditions: ["onnxruntime-web-use-extern-wasm"],
+    });
+    const html = Buffer.from('<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>');
+    const made = new Map([["/", html], ["/page.js", Buffer.from(outputFiles[0]!.contents)]]);
+    server = await served((path) => {
+      const [, first, ...rest] = path.split("/");
+      if (first === "golden") return join(GOLDEN, ...rest);
+      return first === "ort" ? join("node_modules", "onnxruntime-web", "dist", ...rest) : made.get(path);
+    });
+    browser = await launched(SOFTWARE);
+    page = await browser.newPage();
+    await page.goto(server.origin);
+    await page.waitForFunction("globalThis.loaded");
+  });
+
+  after(async () => {
+    await browser?.close();
+    server?.close();
+  });
+
+  const adapterHere = () => page.evaluate("navigator.gpu?.requestAdapter().then(Boolean)");
+  const run = (script: string): Promise<any> => page.evaluate(`(async () => { ${script} })()`);
+
+  it("labels are Node's", async (t) => {
+    if (!(await adapterHere())) return t.skip("this Chromium has no WebGPU adapter");
+    const texts = ["once upon a time", "I am so happy"];
+    const expected = await (await loaded("encoder-shared")).classify(texts, { adapter: "mood" });
+    const found = await run(`
+      const model = await loaded("golden/encoder-shared", ${JSON.stringify(ON_GPU)});
+      const answers = await model.classify(${JSON.stringify(texts)}, { adapter: "mood" });
+      return answers.map(({ label, score }) => ({ label, score }));
+    `);
+    found.forEach(({ label, score }: any, i: number) => {
+      assert.equal(label, expected[i]!.label);
+      assert.ok(Math.abs(score - expected[i]!.score) < 1e-4);
+    });
+  });
+
+  it("tokens of two adapters in one batch are Node's", async (t) => {
+    if (!(await adapterHere())) return t.skip("this Chromium has no WebGPU adapter");
+    const texts = ["once upon a time", "a"];
+    const options = { maxNewTokens: 3, adapter: ["three", "seven"] };
+    const expected = await (await loaded("decoder-shared")).generate(texts, options);
+    const found = await run(`
+      const model = await loaded("golden/decoder-shared", ${JSON.stringify(ON_GPU)});
+      const answers = await model.generate(${JSON.stringify(texts)}, ${JSON.stringify(options)});
+      return answers.map(({ tokenIds }) => tokenIds);
+    `);
+    assert.deepEqual(found, expected.map(({ tokenIds }) => tokenIds));
+  });
+});
