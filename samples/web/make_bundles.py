@@ -101,6 +101,8 @@ def writer(options: argparse.Namespace, work: Path, steps: Steps) -> str:
     """The base alone, then a voice: of given rows, or learned from stories that the base itself tells. Its name."""
     bundle = options.out / "writer"
     base = ["--model", options.decoder, "--precision", options.precision, "--out", str(bundle), "--force"]
+    if options.precision == "int8":
+        base += ["--block-size", "0"]  # whole columns, which WebAssembly is fast at
     steps.run("writer", ["export", *base, "--task", "generate"])
     if options.voice:
         name, files = named(options.voice)
