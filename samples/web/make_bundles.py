@@ -39,7 +39,7 @@ def given(parser_arguments: list[str] | None) -> argparse.Namespace:
     add("--voice", metavar="NAME=TRAIN[,EVAL]", help="rows of prompt and completion; left out: --theme")
     add("--theme", default=THEME, help="what the told stories are about (%(default)s)")
     add("--stories", type=int, default=240, help="how many of them are told for the voice to learn from (%(default)s)")
-    add("--steps", type=int, default=300, help="of every task (%(default)s)")
+    add("--steps", type=int, default=200, help="of every task (%(default)s)")
     add("--voice-steps", type=int, default=150, help="of the voice (%(default)s)")
     add("--precision", default="int8", help="of the weights: fp32, fp16, int8 or int4 (%(default)s)")
     add("--out", type=Path, default=HERE / "bundles", help="folder (%(default)s)")
