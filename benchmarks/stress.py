@@ -1,6 +1,7 @@
 """64 threads on one model: 10,000 requests, adapters that come and go, cancellations, streams; every answer compared.
 
     python benchmarks/stress.py [--bundle BUNDLE] [--threads 64] [--requests 10000] [--adapter-memory-limit BYTES]
+    python benchmarks/stress.py --minutes 30        a soak: until that time has gone by, however many requests it takes
 
 The requests are drawn from a few hundred that one thread alone was asked before, in batches of one to four texts with
 mixed adapters: every answer has to be that one's, bit for bit (tokens, text, log-probabilities, scores), a
@@ -33,6 +34,8 @@ from references.crowd import Crowd, answers_of
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ("decoder-shared", "encoder-shared")
 PARTS = 10
+ROUND = 500
+"""Requests of a soak between two looks at the clock."""
 
 
 def model_with(bundle: Path, files: dict[str, Path], given: argparse.Namespace, limit: int | None) -> Any:
@@ -49,6 +52,18 @@ def open_files() -> tuple[int, int]:
     if not maps.exists():
         return 0, 0
     return len(list(descriptors.iterdir())), sum(".safetensors" in line for line in maps.read_text().splitlines())
+
+
+def done_after(part: int, done: int, crowd: Crowd, given: argparse.Namespace, began: float) -> int:
+    """Requests made when that part of them, or of a soak's minutes, is over; `done` were before."""
+    if given.minutes is None:
+        until = given.requests * part // PARTS
+        crowd.run(given.threads, done, until)
+        return until
+    while time.perf_counter() - began < part * 60 * given.minutes / PARTS:
+        crowd.run(given.threads, done, done + ROUND)
+        done += ROUND
+    return done
 
 
 def stressed(bundle: Path, given: argparse.Namespace) -> bool:
@@ -70,19 +85,20 @@ def stressed(bundle: Path, given: argparse.Namespace) -> bool:
         )
         print(f"{'requests':>8} {'seconds':>8} {'resident MB':>12} {'files':>6} {'mapped adapters':>16}")
         sizes, began = [], time.perf_counter()
+        done, counted = 0, []
         for part in range(PARTS + 1):
-            first = given.requests * max(part - 1, 0) // PARTS
-            crowd.run(given.threads, first, given.requests * part // PARTS)
-            sizes.append(resident_bytes() / 1e6)
+            done = done_after(part, done, crowd, given, began)
             told = time.perf_counter() - began
-            print("{:>8} {:>8.1f} {:>12.1f} {:>6} {:>16}".format(
-                given.requests * part // PARTS, told, sizes[-1], *open_files()), flush=True)  # fmt: skip
-        print(f"grew after the first fifth: {sizes[-1] - sizes[PARTS // 5]:+.1f} MB")
+            sizes.append(resident_bytes() / 1e6)
+            counted.append(open_files())
+            print("{:>8} {:>8.1f} {:>12.1f} {:>6} {:>16}".format(done, told, sizes[-1], *counted[-1]), flush=True)
+        first, last = counted[len(counted) // 5][0], counted[-1][0]
+        print(f"grew after the first fifth: {sizes[-1] - sizes[len(sizes) // 5]:+.1f} MB, {last - first:+d} open files")
         print("requests: " + ", ".join(f"{kind} {crowd.counts[kind]}" for kind in sorted(crowd.answered)))
         changes = sorted(set(crowd.counts) - crowd.answered)
         print("adapters: " + ", ".join(f"{change} {crowd.counts[change]}" for change in changes))
         print("\n".join(crowd.wrong[:20]) or "every answer was that of one thread")
-        return not crowd.wrong
+        return not crowd.wrong and last <= first
 
 
 def main() -> None:
@@ -90,6 +106,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="of the shared form")
     parser.add_argument("--threads", type=int, default=64)
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--minutes", type=float, help="a soak, in place of a number of requests")
     parser.add_argument("--model-threads", type=int, default=1, help="of onnxruntime")
     parser.add_argument("--adapter-memory-limit", type=int, metavar="BYTES")
     parser.add_argument("--asks", type=int, default=150, help="different requests")

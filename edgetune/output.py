@@ -1,9 +1,11 @@
 """Results appear whole or not at all: they are written beside their place and renamed into it."""
 
+import ctypes
 import logging
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +14,8 @@ from edgetune_runtime.durable import sync_folder, write_durable
 
 from edgetune.errors import OutputExistsError
 
+HERE, EXCHANGE = -100, 2
+"""`AT_FDCWD` and `RENAME_EXCHANGE` of Linux."""
 logger = logging.getLogger(__name__)
 
 
@@ -102,7 +106,12 @@ def _beside(target: Path, role: str) -> Path:
 
 
 def _move_into_place(partial: Path, target: Path) -> None:
-    """The old result is moved aside, comes back if the new one cannot take its place, and is removed last."""
+    """The old result is removed last. It and the new one change places at once where the system can do that; elsewhere
+    the old one is moved aside first, and comes back if the new one cannot take its place."""
+    if os.path.lexists(target) and exchanged(partial, target):
+        sync_folder(target.parent)
+        _remove(partial)
+        return
     aside = _beside(target, "old")
     try:
         if os.path.lexists(target):
@@ -115,6 +124,17 @@ def _move_into_place(partial: Path, target: Path) -> None:
     sync_folder(target.parent)
     if os.path.lexists(aside):
         _remove(aside)
+
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Whether the two names have changed places, at one moment: Linux can, on most file systems."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # a C library from before 2018
+        return False
+    return rename(HERE, os.fsencode(one), HERE, os.fsencode(other), EXCHANGE) == 0
 
 
 def _remove(aside: Path) -> None:

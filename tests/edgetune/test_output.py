@@ -2,10 +2,12 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from edgetune import output
 from edgetune.errors import OutputExistsError
 from edgetune.output import new_folder, write_atomic
 
@@ -75,6 +77,7 @@ def test_a_failure_leaves_what_was_there(tmp_path, old, failure, force):
     assert tree(tmp_path) == before
 
 
+@pytest.mark.usefixtures("moving")
 @pytest.mark.parametrize("step", ["fsync", "rename"])
 def test_a_disk_that_fails_at_the_end_leaves_what_was_there(tmp_path, old, monkeypatch, step):
     before, real, calls = tree(tmp_path), getattr(os, step), []
@@ -91,6 +94,22 @@ def test_a_disk_that_fails_at_the_end_leaves_what_was_there(tmp_path, old, monke
     assert tree(tmp_path) == before
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names change places on Linux alone")
+def test_an_old_result_and_its_successor_change_places_at_one_moment(tmp_path, old, monkeypatch):
+    monkeypatch.setattr(os, "rename", None)  # of two renames the first would leave nothing at the place
+    with new_folder(old, force=True, marker=MARKER) as folder:
+        fill(folder)
+    assert tree(tmp_path)["out/adapter.json"] == "new"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.fixture
+def moving(monkeypatch):
+    """A system on which names cannot change places."""
+    monkeypatch.setattr(output, "exchanged", lambda one, other: False)
+
+
+@pytest.mark.usefixtures("moving")
 def test_an_interrupt_between_the_two_renames_brings_the_old_result_back(tmp_path, old, monkeypatch):
     before, real = tree(tmp_path), os.rename
 

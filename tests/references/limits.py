@@ -12,7 +12,7 @@ from typing import Any
 
 from edgetune_runtime import EdgetuneError
 
-HANGS_S = 20
+HANGS_S = 100
 MEGABYTE = 1 << 20
 
 
