@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgetune_runtime.adapter_file import read_header
-from edgetune_runtime.durable import write_durable
+from edgetune_runtime.durable import PARTIAL, write_durable
 from edgetune_runtime.errors import MissingExtraError
 from edgetune_runtime.manifest import FILE_NAME, read_manifest
 from edgetune_runtime.signed_files import SIGNATURE, SUFFIX, verify
@@ -72,6 +72,8 @@ def signed(
     place, key_path = Path(path), Path(key)
     private, secret = private_key(key_path, password)
     target, ignored = checked_target(place)
+    for left in target.parent.glob(f".{target.name}{PARTIAL}*"):  # of a process that was killed
+        left.unlink(missing_ok=True)
     made = library_signature(place, key_path, secret, ignored)
     statement = verify(place, public_pem(private), signature=made)
     write_durable(target, made)

@@ -305,3 +305,8 @@ def test_without_cryptography_the_extra_is_named(decoder_bundle, key):
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
     assert "pip install edgetune-runtime[signatures]" in done.stdout, done.stderr
+
+
+def test_what_a_killed_signer_left_is_no_reason_to_refuse_what_was_signed(signed, key):
+    (signed / ".model.sig.partial-0123abcd").write_bytes(b"{")
+    edgetune_runtime.load(signed, threads=1, trusted_keys=key.public)

@@ -64,3 +64,15 @@ def test_beginning_at_end_finds_the_longest():
     assert beginning_at_end("xaab", "aabaa") == 3
     assert beginning_at_end("aaa", "aaa") == 2
     assert beginning_at_end("", "a") == 0
+
+
+@pytest.mark.parametrize("width", range(1, 12))
+def test_of_two_that_overlap_the_one_that_is_whole_first_counts_however_the_text_is_cut(width):
+    text, stops = "bcababcaabx", StopStrings(("abab", "ba"))
+    out, stopped = "", False
+    for start in range(0, len(text), width):
+        piece, stopped = stops.push(text[start : start + width])
+        out += piece
+        if stopped:
+            break
+    assert (out, stopped) == ("bca", True)

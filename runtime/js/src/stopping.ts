@@ -14,10 +14,12 @@ export class StopStrings {
   push(piece: string): [text: string, stopped: boolean] {
     if (!this.stop.length || !piece) return [piece, false];
     const text = this.#held + piece;
-    const found = this.stop.map((s) => text.indexOf(s)).filter((start) => start >= 0);
-    if (found.length) {
+    // the one that is whole first counts, of two that end together the longer: the same however the text arrives
+    for (let end = 1; end <= text.length; end++) {
+      const met = this.stop.filter((s) => text.endsWith(s, end)).map((s) => s.length);
+      if (!met.length) continue;
       this.#held = "";
-      return [text.slice(0, Math.min(...found)), true];
+      return [text.slice(0, end - Math.max(...met)), true];
     }
     const sure = text.length - Math.max(...this.stop.map((s) => beginningAtEnd(text, s)));
     this.#held = text.slice(sure);

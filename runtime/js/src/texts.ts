@@ -58,7 +58,7 @@ export class Texts {
     if (this.manifest.graph.pooling === "mask" && count !== 1) {
       throw new InputError(
         `${where}: holds ${count} mask tokens, and ${shown(adapter.info.name)} reads exactly one, ` +
-          `${shown(this.#mask)}. Pass a string, or ids of the filled template.`,
+          `${shown(this.#mask)}. Pass a string, or filled ids.`,
       );
     }
     return ids;

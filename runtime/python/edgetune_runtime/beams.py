@@ -29,6 +29,7 @@ from .processors import processors_for
 from .progress import Request
 from .results import Chunk, FinishReason, Timing
 from .sampler import ranked
+from .stopping import first_stop
 from .tokenizer import Tokenizer
 
 
@@ -154,5 +155,5 @@ def beam_chunks(
 
 def cut_at(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     """The text up to the first of the strings `stop`, and whether there is one."""
-    found = [place for place in (text.find(s) for s in stop) if place >= 0]
-    return (text[: min(found)], True) if found else (text, False)
+    start = first_stop(text, stop)
+    return (text, False) if start is None else (text[:start], True)

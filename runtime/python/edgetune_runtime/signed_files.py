@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from .durable import PARTIAL
 from .errors import SignatureError
 from .manifest import FILE_NAME, FileEntry, Manifest, described, manifest_in
 from .signature import MOST_BYTES, Statement, statement_of
@@ -15,6 +16,8 @@ from .verification import check_files
 
 SIGNATURE = "model.sig"
 """A folder's signature, in it."""
+UNFINISHED = f".{SIGNATURE}{PARTIAL}"
+"""How names begin of what a killed signer leaves: never read, and no reason to refuse what was signed."""
 SUFFIX = ".sig"
 """Of a file's, beside it: behind the whole name."""
 ITSELF = "."
@@ -57,6 +60,8 @@ def signed_folder(folder: Path, keys: Sequence[PublicKey], signature: PathOrByte
     statement = statement_of(signature_bytes(where), keys, name_of(where, f"the signature of {folder}"))
     passed_over = (SIGNATURE, *GIT, *statement.ignored)
     for name in names_in(folder):
+        if name.startswith(UNFINISHED):
+            continue
         if name not in statement.files and not any(PurePosixPath(name).is_relative_to(x) for x in passed_over):
             raise SignatureError(f"{folder / name}: was not signed. Remove it, or sign the folder again.")
     for name in statement.files:

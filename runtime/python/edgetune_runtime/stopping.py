@@ -20,10 +20,10 @@ class StopStrings:
         if not self._stop or not piece:
             return piece, False
         text = self._held + piece
-        found = [start for start in (text.find(s) for s in self._stop) if start >= 0]
-        if found:
+        start = first_stop(text, self._stop)
+        if start is not None:
             self._held = ""
-            return text[: min(found)], True
+            return text[:start], True
         hold = max(beginning_at_end(text, s) for s in self._stop)
         self._held = text[len(text) - hold :]
         return text[: len(text) - hold], False
@@ -32,6 +32,15 @@ class StopStrings:
         """The text that was held back for a stop string that never came."""
         held, self._held = self._held, ""
         return held
+
+
+def first_stop(text: str, stop: Sequence[str]) -> int | None:
+    """Where the stop string begins that is whole first, of two that end together the longer; None: there is none.
+
+    It is the same one however the text arrives: one that began before, and is not whole yet, nobody waits for.
+    """
+    found = [(start + len(s), start) for s, start in ((s, text.find(s)) for s in stop) if start >= 0]
+    return min(found)[1] if found else None
 
 
 def beginning_at_end(text: str, stop: str) -> int:
