@@ -17,7 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from artefacts import Artefacts, Pythons
 from engines import prompt_ids
 from places import size_mb
 from random_tasks import write_task
+from talking import Talking
 
 SCRIPTS = Path(__file__).with_name("javascript")
 OURS = {
@@ -44,29 +45,14 @@ THEIRS = {"fp32": ("fp32", "model.onnx"), "int4": ("q4", "model_q4.onnx"), "int8
 
 
 @dataclass
-class Engine:
-    """A process that waits for its turns, and what they took."""
+class Engine(Talking):
+    """Ours or theirs."""
 
-    name: str
-    size_mb: float
-    process: subprocess.Popen[str]
-    version: str = ""
-    turns: list[tuple[float, float]] = field(default_factory=list)
     next_s: float = 0.0
     resident_mb: float = 0.0
 
-    def read(self) -> Any:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.name} ended with {self.process.wait()}; what it said is above")
-        return json.loads(line)
-
-    def ask(self, *question: Any) -> Any:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        return self.read()
+    def put(self, *question: Any) -> Any:
+        return self.ask(json.dumps(question))
 
     def end(self) -> None:
         assert self.process.stdin is not None
@@ -99,9 +85,7 @@ def started(where: str, whose: str, precision: str, threads: int, made: Artefact
         size = size_mb(path / "onnx" / file)
     name = f"{'edgetune' if whose == 'ours' else 'transformers.js'} {precision}"
     command += ["--threads", str(threads)]
-    engine = Engine(name, size, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-    engine.version = engine.read()
-    return engine
+    return Engine(name, size, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
 
 def measured(where: str, precision: str, threads: int, made: Artefacts, given: argparse.Namespace) -> list[Engine]:
@@ -110,14 +94,14 @@ def measured(where: str, precision: str, threads: int, made: Artefacts, given: a
     made.forget()
     question = ("turn", prompt_ids(given.prompt), given.new)
     for engine in engines:
-        engine.ask(*question)
+        engine.put(*question)
     for number in range(given.rounds):
         for engine in engines if number % 2 else reversed(engines):
-            prompt_s, steps_s, _ = engine.ask(*question)
+            prompt_s, steps_s, _ = engine.put(*question)
             engine.turns.append((given.prompt / prompt_s, given.new / steps_s))
     for engine in engines:
         engine.resident_mb = resident_mb(engine.process.pid)
-        engine.next_s = statistics.median(engine.ask("next") for _ in range(3))
+        engine.next_s = statistics.median(engine.put("next") for _ in range(3))
     for engine in engines:
         engine.end()
     return engines

@@ -13,7 +13,6 @@ is not installed is left out in one line. `--only` names some of the engines. RE
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -31,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from artefacts import Artefacts, Pythons
 from peers_plot import Bar, bar_plot
 from places import size_mb
+from talking import Talking
 
 ENGINES_FILE = Path(__file__).with_name("engines.py")
 QUIET_LOAD = 0.5
@@ -76,29 +76,14 @@ PEERS = {"int4": ("genai int4", "llama.cpp Q4_0"), "fp32": ("genai fp32", "llama
 
 
 @dataclass
-class Engine:
-    """A process that waits for its turns, and what they took: seconds of the prompt and of the steps."""
+class Engine(Talking):
+    """One of the rows; a turn is what it took, seconds of the prompt and of the steps."""
 
-    name: str
-    kind: Kind
-    size_mb: float
-    process: subprocess.Popen[str]
-    version: str = ""
-    turns: list[tuple[float, float]] = field(default_factory=list)
+    kind: Kind = field(kw_only=True)
     tokens: list[int] = field(default_factory=list)
 
-    def answer(self) -> object:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.name} ended with {self.process.wait()}; what it said is above")
-        return json.loads(line)
-
     def turn(self, *, counts: bool) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        prompt_s, steps_s, self.tokens = self.answer()  # type: ignore[misc]
+        prompt_s, steps_s, self.tokens = self.ask()
         if counts:
             self.turns.append((prompt_s, steps_s))
 
@@ -120,9 +105,7 @@ def started(name: str, kind: Kind, made: Artefacts, given: argparse.Namespace) -
         "--prompt", str(given.prompt), "--new", str(given.new), *(["--sample"] if given.sample else []),
     ]  # fmt: skip
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-    engine = Engine(name, kind, size_mb(weights), process)
-    engine.version = str(engine.answer())
-    return engine
+    return Engine(name, size_mb(weights), process, kind=kind)
 
 
 def measured(engines: list[Engine], given: argparse.Namespace) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx_ir as ir
 
 from edgetune_export.operators import HEAD_SINK
 from edgetune_export.rewriter import Rewriter, attribute
@@ -19,13 +18,11 @@ def whole_rows(rewriter: Rewriter) -> None:
     processor's cache. Where it does not know that, in WebAssembly and on Android, tiles are a few rows, and a prompt of
     128 tokens takes eight times as long (microsoft/onnxruntime#33196). Whole rows are as fast elsewhere, steps faster.
     """
-    sinks: dict[int, ir.Value] = {}
     for node in rewriter.nodes("GroupQueryAttention"):
         has_sink = len(node.inputs) > HEAD_SINK and node.inputs[HEAD_SINK] is not None
         if has_sink or attribute(node, "softcap", 0.0):
             continue
         heads = attribute(node, "num_heads")
-        if heads not in sinks:
-            sinks[heads] = rewriter.constant(f"no_sink.{heads}", np.full(heads, NO_SINK, np.float32))
+        sinks = rewriter.once(("no_sink", heads), f"no_sink.{heads}", np.full(heads, NO_SINK, np.float32))
         node.resize_inputs(max(len(node.inputs), HEAD_SINK + 1))
-        node.replace_input_with(HEAD_SINK, sinks[heads])
+        node.replace_input_with(HEAD_SINK, sinks)

@@ -12,7 +12,7 @@ from edgetune_runtime import OptionError, SignatureError
 from edgetune_runtime.signature import statement_of
 from edgetune_runtime.trusted_keys import trusted_keys_from
 from references import signing
-from references.signing import Key
+from references.signing import Key, altered
 
 from .conftest import GOLDEN
 
@@ -58,19 +58,6 @@ def test_the_two_ways_to_write_a_statement_are_one(key, tmp_path):
     by_library = read(key.sign(tmp_path / "folder").read_bytes(), key)
     by_hand = read(key.sign_statement(signing.statement_of(FILES)), key)
     assert by_library.files == by_hand.files and by_hand.ignored == ()
-
-
-def altered(made, path, value):
-    """A copy with another value at a path of keys; None: without it."""
-    copy = json.loads(json.dumps(made))
-    inner = copy
-    for step in path[:-1]:
-        inner = inner[step]
-    if value is None:
-        del inner[path[-1]]
-    else:
-        inner[path[-1]] = value
-    return copy
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Adapters over the air: what works is never lost, at whatever moment something fails."""
 
-import builtins
 import inspect
 import json
 import os
@@ -8,12 +7,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import edgetune_runtime
 import numpy as np
 import pytest
 from edgetune_runtime import AdapterError, AdapterStore
+from references.power import ends_before
 from safetensors import safe_open
 from safetensors.numpy import save
 
@@ -209,41 +210,14 @@ def test_one_that_is_not_well_does_not_come_into_use(model, tmp_path, expected, 
     assert store.install(adapter_file(2, 2), health=lambda m, n: len(written(m, n))).version == 2
 
 
-class PowerFailure(BaseException):
-    """Nothing of ours catches it to go on."""
-
-
 def test_an_update_that_ends_at_any_call_to_the_system_leaves_the_old_or_the_new(tmp_path, expected, monkeypatch):
     """Each of the calls that touch the disk fails in turn, and with it all later ones."""
-    calls, fails_at = 0, None
-
-    def counted(inner):
-        def call(*args, **kwargs):
-            nonlocal calls
-            if args and "news" not in str(args[0]) and not isinstance(args[0], int):
-                return inner(*args, **kwargs)
-            calls += 1
-            if fails_at is not None and calls >= fails_at:
-                raise PowerFailure
-            return inner(*args, **kwargs)
-
-        return call
-
     seen = set()
     for fails_at in range(1, 60):
         folder = tmp_path / str(fails_at)
         store = AdapterStore(folder, edgetune_runtime.load(BUNDLE, threads=1))
         store.install(adapter_file(1, 1))
-        calls = 0
-        with monkeypatch.context() as patched:
-            for name in ("open", "fsync", "replace", "unlink", "mkdir"):
-                patched.setattr(os, name, counted(getattr(os, name)))
-            patched.setattr(builtins, "open", counted(builtins.open))
-            try:
-                store.install(adapter_file(2, 2))
-                ended = True
-            except PowerFailure:
-                ended = False
+        ended, calls = ends_before(fails_at, partial(store.install, adapter_file(2, 2)), monkeypatch, "news")
         fresh = edgetune_runtime.load(BUNDLE, threads=1)
         again = AdapterStore(folder, fresh)
         version = again.versions["news"][0].version

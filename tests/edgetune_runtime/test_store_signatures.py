@@ -1,15 +1,15 @@
 """A store with trusted keys uses what one of them has signed, under the name and the version that are signed."""
 
-import builtins
-import os
 import shutil
+from functools import partial
 
 import edgetune_runtime
 import pytest
 from edgetune_runtime import AdapterError, AdapterStore, OptionError, SignatureError
+from references.power import ends_before
 from references.signing import Key
 
-from .test_store import BUNDLE, PowerFailure, adapter_file, written
+from .test_store import BUNDLE, adapter_file, written
 
 
 @pytest.fixture(scope="module")
@@ -205,35 +205,14 @@ def test_keys_are_rotated_without_a_gap(tmp_path, keys, signed):
 
 def test_an_update_that_ends_at_any_call_to_the_system_leaves_the_old_or_the_new(tmp_path, keys, signed, monkeypatch):
     first, second, third = (signed(x, x, keys[0]) for x in (1, 2, 3))
-    calls, fails_at = 0, None
-
-    def counted(inner):
-        def call(*args, **kwargs):
-            nonlocal calls
-            if args and "news" not in str(args[0]) and not isinstance(args[0], int):
-                return inner(*args, **kwargs)
-            calls += 1
-            if fails_at is not None and calls >= fails_at:
-                raise PowerFailure
-            return inner(*args, **kwargs)
-
-        return call
-
     seen = set()
     for fails_at in range(1, 80):
         folder = tmp_path / str(fails_at)
         found, _ = store(folder, keys[0])
         found.install(first[0], signature=first[1])
-        calls = 0
-        with monkeypatch.context() as patched:
-            for name in ("open", "fsync", "replace", "unlink", "mkdir"):
-                patched.setattr(os, name, counted(getattr(os, name)))
-            patched.setattr(builtins, "open", counted(builtins.open))
-            try:
-                found.install(second[0], signature=second[1])
-                ended = True
-            except PowerFailure:
-                ended = False
+        ended, calls = ends_before(
+            fails_at, partial(found.install, second[0], signature=second[1]), monkeypatch, "news"
+        )
         version = in_use(folder, keys[0])
         assert version in (1, 2) and (version == 2 or not ended)
         seen.add(version)

@@ -8,7 +8,6 @@ null, or the name of the error. The signatures that are taken are model_signing'
 from __future__ import annotations
 
 import base64
-import copy
 import json
 import shutil
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from references.signing import Key, statement_of
+from references.signing import Key, altered, statement_of
 
 GOLDEN = Path(__file__).parent
 BUNDLES = ("encoder-shared", "decoder-shared")
@@ -43,14 +42,7 @@ def signed_file(name: str, key: Key, folder: Path) -> str:
 
 def with_value(text: str, path: tuple[str | int, ...], value: Any) -> str:
     """The signature with another value at a path of keys; None: without it."""
-    made = copy.deepcopy(json.loads(text))
-    inner = made
-    for step in path[:-1]:
-        inner = inner[step]
-    if value is None:
-        del inner[path[-1]]
-    else:
-        inner[path[-1]] = value
+    made = altered(json.loads(text), path, value)
     return json.dumps(made, separators=(",", ":"))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +73,16 @@ def statement_of(files: dict[str, bytes], **changes: Any) -> dict[str, Any]:
         "predicate": predicate,
         **changes,
     }
+
+
+def altered(made: Any, path: Sequence[str | int], value: Any) -> Any:
+    """A copy of a decoded signature with another value at a path of keys; None: without it."""
+    made = copy.deepcopy(made)
+    inner = made
+    for step in path[:-1]:
+        inner = inner[step]
+    if value is None:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    return made

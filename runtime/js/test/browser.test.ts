@@ -9,7 +9,7 @@ import { build } from "esbuild";
 import type { Browser, Page } from "playwright-core";
 
 import { GOLDEN, loaded } from "./backends.js";
-import { launched, served, skip } from "./chromium.js";
+import { launched, served, servedPage, skip } from "./chromium.js";
 
 const TEXT = "once upon a time";
 
@@ -32,12 +32,7 @@ describe("in Chromium", { skip, timeout: 120_000 }, () => {
       conditions: ["onnxruntime-web-use-extern-wasm"],
     });
     for (const file of outputFiles) files.set(`/${file.path.split("/").at(-1)}`, file.contents);
-    files.set("/", Buffer.from('<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>'));
-    server = await served((path) => {
-      const [, first, ...rest] = path.split("/");
-      if (first === "golden") return join(GOLDEN, ...rest);
-      return first === "ort" ? join("node_modules", "onnxruntime-web", "dist", ...rest) : files.get(path);
-    });
+    server = await servedPage(files);
     browser = await launched();
     page = await browser.newPage();
     await page.goto(server.origin);

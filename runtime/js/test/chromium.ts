@@ -3,9 +3,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { extname } from "node:path";
+import { extname, join } from "node:path";
 
 import { type Browser, chromium } from "playwright-core";
+
+import { GOLDEN } from "./backends.js";
 
 const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 const FLAGS = [
@@ -47,3 +49,15 @@ export async function served(find: (path: string) => string | Uint8Array | undef
   };
   return { origin, asked, close };
 }
+
+/** That server for a page of the tests, which runs `/page.js` of `files`, beside the golden bundles and ONNX Runtime. */
+export function servedPage(files: ReadonlyMap<string, Uint8Array>) {
+  return served((path) => {
+    const [, first, ...rest] = path.split("/");
+    if (first === "golden") return join(GOLDEN, ...rest);
+    if (first === "ort") return join("node_modules", "onnxruntime-web", "dist", ...rest);
+    return path === "/" ? PAGE : files.get(path);
+  });
+}
+
+const PAGE = Buffer.from('<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>');

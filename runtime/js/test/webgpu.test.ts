@@ -1,14 +1,13 @@
 /** On WebGPU, by Chromium's software adapter: Node's labels and tokens. */
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { build } from "esbuild";
 import type { Browser, Page } from "playwright-core";
 
-import { GOLDEN, loaded } from "./backends.js";
-import { launched, served, skip } from "./chromium.js";
+import { loaded } from "./backends.js";
+import { launched, served, servedPage, skip } from "./chromium.js";
 
 const SOFTWARE = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
 const ON_GPU = { sessionOptions: { executionProviders: ["webgpu"] } };
@@ -28,13 +27,8 @@ describe("on WebGPU", { skip, timeout: 240_000 }, () => {
       alias: { "onnxruntime-web": "onnxruntime-web/webgpu" },
       conditions: ["onnxruntime-web-use-extern-wasm"],
     });
-    const html = Buffer.from('<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>');
-    const made = new Map([["/", html], ["/page.js", Buffer.from(outputFiles[0]!.contents)]]);
-    server = await served((path) => {
-      const [, first, ...rest] = path.split("/");
-      if (first === "golden") return join(GOLDEN, ...rest);
-      return first === "ort" ? join("node_modules", "onnxruntime-web", "dist", ...rest) : made.get(path);
-    });
+    const files = new Map([["/page.js", outputFiles[0]!.contents]]);
+    server = await servedPage(files);
     browser = await launched(SOFTWARE);
     page = await browser.newPage();
     await page.goto(server.origin);
