@@ -19,9 +19,19 @@ from safetensors.numpy import load_file, save
 from .conftest import GOLDEN
 
 MOST = 64 * MEGABYTE
-MODEL = 32 * MEGABYTE
-"""What a model that is opened and used takes by itself, for the most part ONNX Runtime's."""
 SHARED = GOLDEN / "decoder-shared"
+
+
+def used(folder):
+    model = edgetune_runtime.load(folder, threads=1)
+    model.generate("a" * 40 + "b", max_new_tokens=2)
+    model.tokenizer.to_json()
+
+
+@pytest.fixture(scope="module")
+def harmless_bytes():
+    """What a harmless model that is opened and used takes, for the most part ONNX Runtime's: the most of three."""
+    return max(outcome_of(lambda: used(SHARED)).peak_bytes for _ in range(3))
 
 
 @pytest.fixture
@@ -131,13 +141,13 @@ def test_a_key_that_is_there_twice_is_refused_at_any_depth(copied):
 
 @pytest.mark.parametrize("key", ["vocab_size", "hidden_size", "embedding_size", "max_positions"])
 @pytest.mark.parametrize("value", [2**31, 2**53, 2**63, 10**30, -1, 0, 1.5, True])
-def test_sizes_that_cannot_be_are_refused_or_ask_for_no_memory(copied, key, value):
+def test_sizes_that_cannot_be_are_refused_or_ask_for_no_memory(copied, harmless_bytes, key, value):
     manifest = manifest_of(copied)
     manifest["graph"][key] = value
     rewritten(copied, manifest)
-    found = outcome_of(lambda: edgetune_runtime.load(copied, threads=1).generate("a", max_new_tokens=2))
+    found = outcome_of(lambda: used(copied))
     assert found.error is None or isinstance(found.error, EdgetuneError), repr(found.error)
-    assert found.peak_bytes <= MOST + MODEL
+    assert found.peak_bytes <= MOST + harmless_bytes
 
 
 def test_layers_that_the_graph_does_not_have_are_refused(copied):
@@ -248,17 +258,11 @@ TOKENIZERS = {
 
 
 @pytest.mark.parametrize("data", TOKENIZERS.values(), ids=TOKENIZERS)
-def test_a_tokenizer_that_blows_up_is_refused_or_bounded(copied, data):
+def test_a_tokenizer_that_blows_up_is_refused_or_bounded(copied, harmless_bytes, data):
     listed(copied, "tokenizer.json", data)
-
-    def used():
-        model = edgetune_runtime.load(copied, threads=1)
-        model.generate("a" * 40 + "b", max_new_tokens=1)
-        model.tokenizer.to_json()
-
-    found = outcome_of(used)
+    found = outcome_of(lambda: used(copied))
     assert found.error is None or isinstance(found.error, EdgetuneError), repr(found.error)
-    assert found.peak_bytes <= MOST + MODEL + 8 * len(data)
+    assert found.peak_bytes <= MOST + harmless_bytes + 8 * len(data)
 
 
 def graph(location, *, key=b"location", order=1, nested=False):
