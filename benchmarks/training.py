@@ -60,6 +60,7 @@ def ours(case: str, method: str, options: argparse.Namespace) -> Callable[[], in
     from edgetune.training.heads import untrained
     from edgetune.training.learner import Learner
     from edgetune.training.sets import Rows
+    from edgetune.training.source import Held
 
     config = TrainConfig(
         task="classify" if case == "classifier" else "generate",
@@ -82,11 +83,12 @@ def ours(case: str, method: str, options: argparse.Namespace) -> Callable[[], in
             for row in token_rows(options.lengths)
         ]
     learner = Learner(untrained(base, config, names, Rows("rows", config.task, ())), config)
-    batches = step_batches(examples, config.batch_size, 1, base.pad_token_id, random.Random(0), device="cpu")
+    source = Held(examples)
+    steps = source.steps(config.batch_size, 0, 0, {})
 
     def step() -> int:
         step.count += 1
-        batch = next(batches)
+        batch = step_batches(source.examples(next(steps)), config.batch_size, base.pad_token_id, "cpu")
         learner.step(batch, config.peak_learning_rate, step.count)
         return sum(part.rows for part in batch)
 

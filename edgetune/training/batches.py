@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -87,24 +86,14 @@ def first_token_tags(examples: Sequence[Example], length: int) -> Tensor:
     return tags
 
 
-def shuffled(examples: Sequence[Example], batch_size: int, pad_token_id: int, rng: random.Random) -> Iterator[Batch]:
-    """Batches without end; every example comes once before any comes again, so an epoch's last batch may be smaller."""
-    for batch, *_ in step_batches(examples, batch_size, 1, pad_token_id, rng):
-        yield batch
-
-
 def step_batches(
-    examples: Sequence[Example], batch_size: int, accumulate: int, pad_token_id: int, rng: random.Random, done: int = 0,
-    device: str | None = None,
-) -> Iterator[list[Batch]]:  # fmt: skip
-    """The batches of every step, without end: together the rows of one batch of `batch_size * accumulate`. With a kind
-    of device each is in parts that suit it.
-
-    A function of the generator's state alone: with `done` the steps before it are left out and the rest is the same.
+    examples: Sequence[Example], batch_size: int, pad_token_id: int, device: str | None = None
+) -> list[Batch]:
+    """A step's rows as batches of `batch_size`, the last one smaller. With a kind of device each is in parts that suit
+    it.
     """
-    for rows in islice(step_rows(examples, batch_size * accumulate, rng), done, None):
-        batches = ([examples[j] for j in rows[i : i + batch_size]] for i in range(0, len(rows), batch_size))
-        yield [batch_of(part, pad_token_id) for batch in batches for part in parts(batch, device)]
+    batches = (examples[i : i + batch_size] for i in range(0, len(examples), batch_size))
+    return [batch_of(part, pad_token_id) for batch in batches for part in parts(batch, device)]
 
 
 def step_rows(examples: Sequence[Example], count: int, rng: random.Random) -> Iterator[list[int]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from edgetune.config import TrainConfig
 from edgetune.errors import ConfigError
@@ -18,7 +18,8 @@ from edgetune.training.batches import step_batches
 from edgetune.training.examples import Example
 from edgetune.training.learner import Learner
 from edgetune.training.objective import measured
-from edgetune.training.state import Course, State, contents, named, values
+from edgetune.training.source import Held, Source
+from edgetune.training.state import Course, State, contents, joined, named, part, values
 from edgetune.training.unfinished import Unfinished
 
 
@@ -70,7 +71,7 @@ def learned_state(tuned: Tuned) -> list[torch.Tensor]:
 def fit(
     tuned: Tuned,
     config: TrainConfig,
-    examples: Sequence[Example],
+    source: Source | Sequence[Example],
     held_out: Sequence[Example] = (),
     report: Callable[[Progress], None] = lambda _: None,
     run: Unfinished | None = None,
@@ -84,13 +85,11 @@ def fit(
     """
     if config.patience is not None and not held_out:
         raise ConfigError("patience counts evaluations and there are no rows for them: give --eval-data")
+    source = Held(source) if isinstance(source, Sequence) else source
     learner = Learner(tuned, config)
-    course = taken_up(run, learner, contents(tuned, examples, held_out)) if run else Course()
+    course, place = taken_up(run, learner, contents(tuned, source.digest, held_out), source) if run else (Course(), {})
     began, peak = time.perf_counter() - course.seconds, config.peak_learning_rate
-    drawn = step_batches(
-        examples, config.batch_size, config.accumulate, tuned.base.pad_token_id, random.Random(config.seed),
-        course.step, tuned.base.model.device.type,
-    )  # fmt: skip
+    drawn = source.steps(config.batch_size * config.accumulate, config.seed, course.step, place)
 
     def evaluate(course: Course, loss: float, rate: float) -> Course:
         metrics = measured(tuned, held_out)
@@ -102,7 +101,8 @@ def fit(
 
     while course.step < config.steps and not out_of_patience(course, config):
         start, rate = time.perf_counter(), peak * rate_at(course.step, config.steps, config.warmup)
-        batches = next(drawn)
+        rows = source.examples(next(drawn))
+        batches = step_batches(rows, config.batch_size, tuned.base.pad_token_id, tuned.base.model.device.type)
         loss = learner.step(batches, rate, course.step + 1)
         if not math.isfinite(loss):
             raise ConfigError(f"the loss is {loss} at step {course.step + 1}; a learning rate below {peak:g} may help")
@@ -112,7 +112,7 @@ def fit(
         if evaluates:
             course = evaluate(course, loss, rate)
         if run and run.due(course.step, evaluates):
-            run.save(State(replace(course, seconds=time.perf_counter() - began), learner.tensors()))
+            run.save(State(replace(course, seconds=time.perf_counter() - began), learner.tensors() | rows_of(source)))
     if held_out and config.steps == 0:
         course = evaluate(course, math.nan, 0.0)
     learner.leave_best()
@@ -121,14 +121,20 @@ def fit(
     return Outcome(kept, course.best, course.samples_per_second, time.perf_counter() - began, stopped_at)
 
 
-def taken_up(run: Unfinished, learner: Learner, contents: dict[str, str]) -> Course:
-    """How far the run had come, with the learner as it was then; a new run is saved before its first step."""
+def taken_up(
+    run: Unfinished, learner: Learner, contents: dict[str, str], source: Source
+) -> tuple[Course, dict[str, Tensor]]:
+    """How far the run had come, and its rows, with the learner as it was then; a new one is saved before its first step."""
     left = run.begin(contents)
     if left:
         learner.restore(left.tensors)
-        return left.course
-    run.save(State(Course(), learner.tensors()))
-    return Course()
+        return left.course, part(left.tensors, "rows")
+    run.save(State(Course(), learner.tensors() | rows_of(source)))
+    return Course(), {}
+
+
+def rows_of(source: Source) -> dict[str, Tensor]:
+    return joined(rows=source.place())
 
 
 def out_of_patience(course: Course, config: TrainConfig) -> bool:

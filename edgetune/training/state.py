@@ -91,12 +91,12 @@ def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key.partition("/")[2]: x for key, x in tensors.items() if key.startswith(f"{name}/")}
 
 
-def contents(tuned: Tuned, examples: Sequence[Example], held_out: Sequence[Example]) -> dict[str, str]:
-    """Hashes of what a run works on, by the names that a refusal gives them."""
+def contents(tuned: Tuned, rows: str, held_out: Sequence[Example]) -> dict[str, str]:
+    """Hashes of what a run works on, by the names that a refusal gives them; `rows` is that of the training rows."""
     start = (f"{name} {tuple(p.shape)} {p.detach().cpu().numpy().tobytes().hex()}" for name, p in named(tuned).items())
     return {
         "the base model": tuned.base.fingerprint,
-        "the training rows": digest(map(repr, examples)),
+        "the training rows": rows,
         "the evaluation rows": digest(map(repr, held_out)),
         "what the virtual tokens start from": digest(start),
     }

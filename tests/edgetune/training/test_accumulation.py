@@ -1,6 +1,5 @@
 """Several batches a step are one large batch."""
 
-import random
 from itertools import islice
 
 import pytest
@@ -9,12 +8,14 @@ import torch
 from edgetune.config import TrainConfig
 from edgetune.methods.head import LinearHead
 from edgetune.methods.tuned import Tuned
-from edgetune.training.batches import shuffled, step_batches
+from edgetune.training.batches import step_batches
 from edgetune.training.examples import Example
 from edgetune.training.learner import joint_gradient
 from edgetune.training.loop import fit, learned, learned_state
+from edgetune.training.source import Held
 
 from ..tiny import base_of, ids_of
+from .test_batches import shuffled
 from .test_loop import tuned_of
 
 
@@ -30,6 +31,12 @@ def completed(count):
     return [Example(r.tolist(), completion=tuple(j >= 6 for j in range(len(r)))) for r in rows]
 
 
+def steps_of(examples, batch_size, accumulate, seed, done=0):
+    source = Held(examples)
+    for rows in source.steps(batch_size * accumulate, seed, done, {}):
+        yield step_batches(source.examples(rows), batch_size, 0)
+
+
 def gradient(tuned, batches):
     found = joint_gradient(tuned, batches)
     return found, torch.cat([p.grad.flatten() for p in learned(tuned)])
@@ -43,7 +50,7 @@ def test_the_gradient_is_that_of_the_large_batch(family, examples, classes, meth
         tuned = tuned_of(base_of(family), method, classes)
         if isinstance(tuned.head, LinearHead):
             torch.nn.init.normal_(tuned.head.weight, generator=torch.Generator().manual_seed(0))
-        batches = next(step_batches(examples, batch_size, accumulate, 0, random.Random(0)))
+        batches = next(steps_of(examples, batch_size, accumulate, 0))
         assert len(batches) == accumulate
         found.append(gradient(tuned, batches))
     for loss, values in found[1:]:
@@ -53,8 +60,8 @@ def test_the_gradient_is_that_of_the_large_batch(family, examples, classes, meth
 
 def test_rows_of_a_step_are_those_of_the_large_batch():
     examples = [Example([i, *[7] * (i * 5 % 11)], label=0) for i in range(90)]
-    large = islice(shuffled(examples, 12, 0, random.Random(3)), 20)
-    parts = islice(step_batches(examples, 4, 3, 0, random.Random(3)), 20)
+    large = islice(shuffled(examples, 12, 3), 20)
+    parts = islice(steps_of(examples, 4, 3, 3), 20)
     for batch, step in zip(large, parts):
         assert all(part.rows <= 4 for part in step)
         assert batch.input_ids[:, 0].tolist() == [i for part in step for i in part.input_ids[:, 0].tolist()]
@@ -62,9 +69,9 @@ def test_rows_of_a_step_are_those_of_the_large_batch():
 
 def test_steps_that_are_done_are_left_out_and_the_rest_is_the_same():
     examples = [Example([i, *[7] * (i * 5 % 11)], label=0) for i in range(50)]
-    whole = list(islice(step_batches(examples, 3, 2, 0, random.Random(1)), 60))
+    whole = list(islice(steps_of(examples, 3, 2, 1), 60))
     for done in (0, 1, 8, 9, 37):
-        rest = islice(step_batches(examples, 3, 2, 0, random.Random(1), done), 5)
+        rest = islice(steps_of(examples, 3, 2, 1, done), 5)
         for expected, found in zip(whole[done:], rest):
             assert [b.input_ids.tolist() for b in found] == [b.input_ids.tolist() for b in expected]
 
