@@ -87,7 +87,13 @@ class TrainConfig:
     """One training run, whole: the same file gives the same adapter."""
 
     model: str = option("", "Base model: a hub id or a local folder.")
-    data: str = option("", "Training rows: JSONL, CSV, TSV or Parquet.")
+    data: str = option(
+        "", "Training rows: JSONL, CSV, TSV or Parquet; a pattern of files or hub:NAME[:SPLIT] is read as a stream."
+    )
+    shuffle_buffer: int | None = option(
+        None, "Read the training rows as a stream and mix it by so many rows; patterns and hub:NAME by 10000.",
+        minimum=1,
+    )  # fmt: skip
     eval_data: str | None = option(None, "Rows to evaluate on; the best checkpoint on them is kept.")
     task: Task = option("classify", "What to tune for.")
     method: Method = option("prefix", "What to learn.", choices=METHODS)
@@ -110,6 +116,7 @@ class TrainConfig:
     prefix_places: str | None = option(
         None, "Encoder-decoders: where a prefix goes, of encoder,decoder,cross; by default everywhere."
     )
+    labels: str | None = option(None, "Labels or tags to tell apart, A,B; by default those of the training rows.")
     columns: dict[str, str] = option(
         None, "Names of the file's columns: FIELD=COLUMN, e.g. label=category.", metavar="FIELD=COLUMN"
     )
@@ -166,6 +173,11 @@ class TrainConfig:
             check_value(f.name, getattr(self, f.name), str(f.type), f.metadata)
         if not self.places or set(self.places) - set(PLACES):
             raise ConfigError(f"prefix_places is {self.prefix_places!r}; give one or more of {','.join(PLACES)}")
+
+    @property
+    def label_list(self) -> tuple[str, ...]:
+        """Sorted, each once; empty where none were given."""
+        return tuple(sorted({name.strip() for name in (self.labels or "").split(",") if name.strip()}))
 
     @property
     def has_prompt(self) -> bool:

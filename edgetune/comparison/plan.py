@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from edgetune.config import METHODS, TrainConfig
+from edgetune.data.shards import is_stream
 from edgetune.errors import ConfigError
 
 SEEDS = 3
@@ -18,7 +19,7 @@ EVALUATIONS = 5
 SHARED = frozenset({
     "model", "data", "eval_data", "task", "columns", "steps", "batch_size", "accumulate", "pooling", "max_length",
     "precision", "base_precision", "base_block_size", "base_zeros", "base_keep", "max_new_tokens", "stop", "eval_every",
-    "patience", "save_every", "tensorboard", "seed", "template", "label_words",
+    "patience", "save_every", "tensorboard", "seed", "template", "label_words", "labels", "shuffle_buffer",
 })  # fmt: skip
 """Options that all variants have in common: the rows, the budget, and what the one base graph in the bundle fixes."""
 
@@ -93,6 +94,8 @@ def planned(config: TrainConfig, changes: Sequence[Mapping[str, Any]], seeds: in
         raise ConfigError("steps is 0: untrained adapters are all alike; give at least 1")
     if not config.eval_data:
         raise ConfigError("a comparison needs eval_data: quality is measured on rows that training does not see")
+    if config.shuffle_buffer is not None or is_stream(config.data):
+        raise ConfigError("a comparison holds its rows in memory: name one file, and leave --shuffle-buffer out")
     if not changes:
         raise ConfigError(f"nothing to compare: name at least one method of {', '.join(METHODS)}")
     plain = replace(config, tensorboard=None)

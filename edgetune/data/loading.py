@@ -7,7 +7,7 @@ number and `"2020-01-01"` a datetime, in CSV `01` became 1 and `NA` null), and t
 
 import glob
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def text_lines(path: Path) -> list[str]:
         foreign = foreign_opening(file.read(4))
     if foreign:
         raise DataError(f"{path}: the file {foreign}")
-    with _silent_datasets(path) as cache_dir:
+    with silent_datasets(path), cache_folder() as cache_dir:
         from datasets import Dataset
 
         dataset = Dataset.from_text(
@@ -41,8 +41,8 @@ def text_lines(path: Path) -> list[str]:
 
 def parquet_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a Parquet file; a label that `datasets` stored as a class number comes back as the class's name."""
-    with _silent_datasets(path) as cache_dir:
-        from datasets import ClassLabel, Dataset
+    with silent_datasets(path), cache_folder() as cache_dir:
+        from datasets import Dataset
         from pyarrow.parquet import read_metadata
 
         if not read_metadata(path).num_rows:  # `datasets` fails on none
@@ -53,16 +53,28 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
             keep_in_memory=True,
             batch_size=BATCH_ROWS,
         )
-        rows = dataset.to_list()
-        for name, feature in dataset.features.items():
-            if isinstance(feature, ClassLabel):
-                for number, row in enumerate(rows, start=1):
-                    row[name] = _class_name(feature.names, row[name], place(path, number))
-            elif isinstance(inner := getattr(feature, "feature", None), ClassLabel):  # the tags of a row's words
-                for number, row in enumerate(rows, start=1):
-                    where = place(path, number)
-                    row[name] = row[name] and [_class_name(inner.names, tag, where) for tag in row[name]]
-        return rows
+        classes = class_names(dataset.features)
+        return [named_classes(row, classes, path, number) for number, row in enumerate(dataset.to_list(), start=1)]
+
+
+def class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Of the columns that hold class numbers, or lists of them (the tags of a row's words), the classes' names."""
+    from datasets import ClassLabel
+
+    found = {name: getattr(feature, "feature", feature) for name, feature in features.items()}
+    return {name: feature.names for name, feature in found.items() if isinstance(feature, ClassLabel)}
+
+
+def named_classes(row: dict[str, Any], classes: Mapping[str, list[str]], path: Path, number: int) -> dict[str, Any]:
+    """The row with the names of its classes; raises DataError, with the row's number, for one that has none."""
+    where = place(path, number)
+    for column, names in classes.items():
+        value = row[column]
+        if isinstance(value, list):
+            row[column] = [_class_name(names, tag, where) for tag in value]
+        else:
+            row[column] = _class_name(names, value, where)
+    return row
 
 
 def _class_name(names: list[str], number: int | None, where: str) -> str | None:
@@ -74,9 +86,14 @@ def _class_name(names: list[str], number: int | None, where: str) -> str | None:
     return names[number]
 
 
+def cache_folder() -> tempfile.TemporaryDirectory[str]:
+    """For one reading."""
+    return tempfile.TemporaryDirectory(prefix="edgetune-data-", ignore_cleanup_errors=True)
+
+
 @contextmanager
-def _silent_datasets(path: Path) -> Iterator[str]:
-    """A cache folder for one reading; whatever `datasets` raises within becomes a DataError that names the file."""
+def silent_datasets(path: Path) -> Iterator[None]:
+    """Whatever `datasets` raises within becomes a DataError that names the file."""
     import datasets
     from datasets.exceptions import DatasetsError
     from pyarrow import ArrowException
@@ -86,8 +103,7 @@ def _silent_datasets(path: Path) -> Iterator[str]:
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
-        with tempfile.TemporaryDirectory(prefix="edgetune-data-", ignore_cleanup_errors=True) as cache_dir:
-            yield cache_dir
+        yield
     except DataError:
         raise
     except (DatasetsError, ArrowException, OSError, ValueError) as error:

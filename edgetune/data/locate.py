@@ -1,5 +1,7 @@
 """Where in a file a failure lies, found by a second look at its bytes once reading has failed."""
 
+import gzip
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgetune.data.wording import place
@@ -21,10 +23,17 @@ def foreign_opening(opening: bytes) -> str | None:
 
 def undecodable_byte(path: Path) -> str:
     """`train.csv:3: byte 0xE9 in column 5 is not UTF-8. …`: the first one."""
-    for line, content in enumerate(path.read_bytes().splitlines(), start=1):
+    for line, content in enumerate(byte_lines(path), start=1):
         try:
             content.decode("utf-8")
         except UnicodeDecodeError as error:
             byte, column = content[error.start], len(content[: error.start].decode("utf-8")) + 1
             return f"{place(path, line)}: byte 0x{byte:02X} in column {column} is not UTF-8. Save the file as UTF-8"
     return f"{path}: not UTF-8. Save the file as UTF-8"
+
+
+def byte_lines(path: Path) -> Iterator[bytes]:
+    """Lines of the file, unpacked where it is packed, one in memory at a time."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        for line in file:
+            yield from line.splitlines()

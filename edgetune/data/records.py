@@ -69,10 +69,11 @@ def _check_readable(path: Path) -> None:
 
 def _json_lines(path: Path) -> list[Record]:
     lines = text_lines(path)
-    return [_json_record(path, number, line) for number, line in enumerate(lines, start=1) if not line.isspace()]
+    return [json_record(path, number, line) for number, line in enumerate(lines, start=1) if not line.isspace()]
 
 
-def _json_record(path: Path, number: int, line: str) -> Record:
+def json_record(path: Path, number: int, line: str) -> Record:
+    """Of a line of JSON; raises DataError, with its number, where that is no object."""
     with _json_errors(path, number):
         return _object_record(path, number, json.loads(line.rstrip("\n")))
 

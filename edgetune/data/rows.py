@@ -113,17 +113,30 @@ def read_rows(
     Raises DataError, in one line, for the first thing in the file that cannot be used.
     """
     path, given = Path(path), dict(columns or {})
-    _check_fields(given, task)
+    every = columns_of(given, task)
     records = read_records(path)
-    _check_columns(path, given, records)
-    every = {name: given.get(name, name) for name in FIELDS[task]}
+    check_columns(path, given, records)
+    return [row_of(record, task, every) for record in records]  # type: ignore[return-value]  # of the task's own type
+
+
+def columns_of(given: Mapping[str, str], task: Task) -> Columns:
+    """Every field of the task with its column; raises DataError for a field that the task does not have."""
+    for name in given:
+        if name not in FIELDS[task]:
+            known = quoted_list(FIELDS[task])
+            raise DataError(f"--columns: no field {quoted(name)}{guess(name, FIELDS[task])}. To {task} takes {known}")
+    return {name: given.get(name, name) for name in FIELDS[task]}
+
+
+def row_of(record: Record, task: Task, columns: Columns) -> Row:
+    """Raises DataError, with its place, for a record that is no row of the task."""
     if task == "classify":
-        return [_labelled_text(record, every) for record in records]
+        return _labelled_text(record, columns)
     if task == "tag":
-        return [_tagged_words(record, every) for record in records]
+        return _tagged_words(record, columns)
     if task == "regress":
-        return [_scored_text(record, every) for record in records]
-    return [_prompt_completion_or_conversation(record, every) for record in records]
+        return _scored_text(record, columns)
+    return _prompt_completion_or_conversation(record, columns)
 
 
 def _labelled_text(record: Record, columns: Columns) -> LabelledText:
@@ -168,14 +181,7 @@ def _prompt_completion_or_conversation(record: Record, columns: Columns) -> Prom
     )
 
 
-def _check_fields(given: Mapping[str, str], task: Task) -> None:
-    for name in given:
-        if name not in FIELDS[task]:
-            known = quoted_list(FIELDS[task])
-            raise DataError(f"--columns: no field {quoted(name)}{guess(name, FIELDS[task])}. To {task} takes {known}")
-
-
-def _check_columns(path: Path, given: Mapping[str, str], records: Sequence[Record]) -> None:
+def check_columns(path: Path, given: Mapping[str, str], records: Sequence[Record]) -> None:
     """A column that was named is in at least one record: an optional one would be ignored in silence otherwise."""
     for name, column in given.items():
         if not any(column in record.cells for record in records):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from edgetune.training.examples import Example
 from edgetune.training.parts import parts
+
+T = TypeVar("T")
 
 IGNORED = -100
 """What torch's cross-entropy leaves out."""
@@ -102,10 +105,16 @@ def step_rows(examples: Sequence[Example], count: int, rng: random.Random) -> It
         epoch = list(range(len(examples)))
         rng.shuffle(epoch)
         for start in range(0, len(epoch), POOL * count):
-            pool = sorted(epoch[start : start + POOL * count], key=lambda i: len(examples[i].input_ids))
-            groups = [pool[i : i + count] for i in range(0, len(pool), count)]
-            rng.shuffle(groups)
-            yield from groups
+            pool = epoch[start : start + POOL * count]
+            yield from like_lengths(pool, count, lambda i: len(examples[i].input_ids), rng)
+
+
+def like_lengths(pool: Sequence[T], count: int, length: Callable[[T], int], rng: random.Random) -> list[list[T]]:
+    """The pool in groups of `count` rows that are about as long, the shortest first in each, groups in any order."""
+    by_size = sorted(pool, key=length)
+    groups = [by_size[i : i + count] for i in range(0, len(by_size), count)]
+    rng.shuffle(groups)
+    return groups
 
 
 def by_length(examples: Sequence[Example], batch_size: int, pad_token_id: int) -> Iterator[tuple[list[int], Batch]]:

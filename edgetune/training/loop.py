@@ -124,7 +124,7 @@ def fit(
 def taken_up(
     run: Unfinished, learner: Learner, contents: dict[str, str], source: Source
 ) -> tuple[Course, dict[str, Tensor]]:
-    """How far the run had come, and its rows, with the learner as it was then; a new one is saved before its first step."""
+    """How far the run had come and where its rows stood, with the learner as then; a new one is saved at once."""
     left = run.begin(contents)
     if left:
         learner.restore(left.tensors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from edgetune.adapter import Adapter, adapter_from, tuned_from
@@ -15,7 +16,8 @@ from edgetune.training.examples import text_limit
 from edgetune.training.loop import fit
 from edgetune.training.objective import measured
 from edgetune.training.result import CONFIG
-from edgetune.training.sets import examples_of, read_sets
+from edgetune.training.rows import rows_for, source_of
+from edgetune.training.sets import examples_of
 
 
 def recovered(base: Base, adapter: Adapter, folder: str | Path, weights: Weights, steps: int) -> Adapter:
@@ -31,16 +33,17 @@ def recovered(base: Base, adapter: Adapter, folder: str | Path, weights: Weights
         raise ConfigError(f"{path} is missing, so --recover knows no rows to go on with; leave --recover out")
     config = TrainConfig(**read_config(path))
     config = replace(config, steps=steps, learning_rate=config.peak_learning_rate * RECOVERY_RATE, patience=None)
-    sets, labels = read_sets(config)
+    rows, held_out, labels = rows_for(config)
     if labels != tuple(adapter.labels):
         raise ConfigError(f"{config.data} has other labels than the adapter in {folder}; --recover needs its own rows")
     limit = text_limit(base, adapter.virtual_tokens, config.max_length)
     with rounded(base, weights):
         tuned = tuned_from(base, adapter)
         suffix = tuned.virtual().suffix_length
-        examples, *held_out = (examples_of(base, rows, limit, tuned.words, suffix) for rows in sets)
-        before = measured(tuned, held_out[0]) if held_out else None
-        outcome = fit(tuned, config, examples, held_out[0] if held_out else ())
+        read = partial(examples_of, base, limit=limit, words=tuned.words, suffix=suffix)
+        measured_on = read(held_out[0]) if held_out else ()
+        before = measured(tuned, measured_on) if measured_on else None
+        outcome = fit(tuned, config, source_of(rows, read), measured_on)
         after = adapter_from(tuned, task=adapter.task, method=adapter.method, labels=adapter.labels)
     if before is not None and outcome.metrics is not None and not better(outcome.metrics, before):
         return adapter

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-
-from edgetune_runtime.words import split_of
+from functools import partial
 
 from edgetune.adapter import Adapter, adapter_from
 from edgetune.config import TrainConfig
@@ -15,7 +14,8 @@ from edgetune.models.rounding import rounded, weights_of
 from edgetune.training.examples import text_limit
 from edgetune.training.heads import refuse_unfit, untrained
 from edgetune.training.loop import Outcome, Progress, fit
-from edgetune.training.sets import examples_of, read_sets
+from edgetune.training.rows import rows_for, source_of
+from edgetune.training.sets import examples_of
 from edgetune.training.unfinished import Unfinished
 
 
@@ -31,15 +31,16 @@ def train(
         EdgetuneError: rows, options and base do not fit together; nothing was trained then.
     """
     refuse_unfit(config)
-    sets, labels = read_sets(config)
+    rows, held_out, labels = rows_for(config)
     base = base or load_base(config.model, config.purpose)
     weights = weights_of(config)
     limit = text_limit(base, positions_taken(base, config), config.max_length)
-    split = split_of([row.tokens for row in sets[0].rows]) if config.task == "tag" else "space"
+    split = rows.word_split() if config.task == "tag" else "space"
     with rounded(base, weights):
-        tuned = untrained(base, config, labels, sets[0])
-        examples, *held_out = (examples_of(base, rows, limit, tuned.words, suffix_length(config)) for rows in sets)
-        outcome = fit(tuned, config, examples, held_out[0] if held_out else (), report, run)
+        tuned = untrained(base, config, labels, rows)
+        read = partial(examples_of, base, limit=limit, words=tuned.words, suffix=suffix_length(config))
+        source, measured_on = source_of(rows, read), [read(rows) for rows in held_out]
+        outcome = fit(tuned, config, source, measured_on[0] if measured_on else (), report, run)
         adapter = adapter_from(
             tuned, task=config.task, method=config.method, labels=labels, generation=config.generation_defaults,
             word_split=split,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 SPLITS = ("space", "punctuation")
 """How a plain text becomes words: at white space alone, or with punctuation at a word's edges on its own too."""
@@ -71,14 +72,15 @@ def is_mark(character: str) -> bool:
     return unicodedata.category(character).startswith("P")
 
 
-def split_of(words: Sequence[Sequence[str]]) -> str:
+def split_of(words: Iterable[Sequence[str]]) -> str:
     """Which of `SPLITS` these rows of words were made with: "punctuation" if no word of two or more has one behind it.
 
     A row of words that nowhere has punctuation says nothing, and is taken to be split at white space.
     """
-    every = [word for row in words for word in row]
-    attached = any(len(word) > 1 and is_mark(word[-1]) and not is_mark(word[0]) for word in every)
-    alone = any(len(word) == 1 and is_mark(word) for word in every)
+    attached = alone = False
+    for word in chain.from_iterable(words):
+        attached = attached or (len(word) > 1 and is_mark(word[-1]) and not is_mark(word[0]))
+        alone = alone or (len(word) == 1 and is_mark(word))
     return "punctuation" if alone and not attached else "space"
 
 

@@ -10,7 +10,7 @@ from edgetune.models.rounding import Weights, rounded, weights_of
 from edgetune.training.objective import measured
 from edgetune.training.recovery import recovered
 from edgetune.training.result import train_into
-from edgetune.training.run import examples_of, read_sets
+from edgetune.training.sets import examples_of, read_sets
 
 INT4 = dict(base_precision="int4", base_block_size=16)
 
