@@ -53,17 +53,27 @@ class Tuned(torch.nn.Module):
             whole = read_states(self.base, ids, mask, virtual)
             return self.head(first_seen(whole, mask[:, virtual.prefix_length :]))
         hidden = hidden_states(self.base, ids, mask, virtual)[:, : input_ids.shape[1]]
+        return self.text_scores(hidden, input_ids, text_mask)
+
+    def text_scores(
+        self, hidden: Float[Tensor, "B T H"], input_ids: Int[Tensor, "B T"], text_mask: Int[Tensor, "B T"]
+    ) -> Float[Tensor, "B *each C"]:
+        """The head's scores of the states of texts, for every pooling but "start"."""
+        assert self.head is not None
         seen = (input_ids == self.base.mask_token_id).long() if self.pooling == "mask" else text_mask
         return self.head(pooled(hidden, seen, self.pooling))
 
     def word_logits(self, input_ids: Int[Tensor, "B T"], text_mask: Int[Tensor, "B T"]) -> Float[Tensor, "B C"]:
         """A decoder's scores of the labels: of each the mean over its words, after a row's last position."""
-        assert self.words is not None
         virtual = with_prompt_as_past(self.base, self.virtual())
         ids, mask = with_suffix(input_ids, text_mask, virtual.suffix_length, self.base.vocab_size)
         last = torch.arange(ids.shape[1]) == mask.sum(1, keepdim=True) - 1
-        scores = logits_at(self.base, ids, full_mask(mask, virtual), last, virtual)
-        return torch.stack([scores[:, list(ids)].mean(1) for ids in self.words.ids], dim=1)
+        return self.label_scores(logits_at(self.base, ids, full_mask(mask, virtual), last, virtual))
+
+    def label_scores(self, logits: Float[Tensor, "B V"]) -> Float[Tensor, "B C"]:
+        """The vocabulary's scores → those of the labels."""
+        assert self.words is not None
+        return torch.stack([logits[:, list(ids)].mean(1) for ids in self.words.ids], dim=1)
 
     def token_logits(
         self, input_ids: Int[Tensor, "B T"], text_mask: Int[Tensor, "B T"], at: Bool[Tensor, "B T"]

@@ -148,7 +148,12 @@ def hidden_states(
 
 
 def logits_at(
-    base: Base, input_ids: Int[Tensor, "B T"], mask: Int[Tensor, "B S"], at: Tensor, virtual: Virtual = NOTHING
+    base: Base,
+    input_ids: Int[Tensor, "B T"],
+    mask: Int[Tensor, "B S"],
+    at: Tensor,
+    virtual: Virtual = NOTHING,
+    state: Pass | None = None,
 ) -> Float[Tensor, "M V"]:
     """The decoder's logits at the M text positions where `at` (bool `[B, T]`) is true.
 
@@ -161,7 +166,7 @@ def logits_at(
 
     hook = base.output_head.register_forward_pre_hook(select)
     try:
-        return run(base, input_ids, mask, virtual).logits[0]
+        return run(base, input_ids, mask, virtual, state).logits[0]
     finally:
         hook.remove()
 

@@ -7,6 +7,8 @@ encoder and cross-attention have no place in the order and a bias of zero.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -99,12 +101,20 @@ def pair_logits_at(
 ) -> Float[Tensor, "M V"]:
     """Logits at the M places of the decoder's ids where `at` (bool `[B, U]`) is true; the head runs there alone."""
 
+    with output_head_at(base, at):
+        return run_pair(base, input_ids, mask, decoder_ids, virtual).logits[0]
+
+
+@contextmanager
+def output_head_at(base: Base, at: Tensor) -> Iterator[None]:
+    """Inside, logits are `[1, M, V]`, those of the M places where `at` (bool `[B, U]`) is true."""
+
     def select(_: torch.nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
         return (args[0][at][None],)
 
     hook = base.output_head.register_forward_pre_hook(select)
     try:
-        return run_pair(base, input_ids, mask, decoder_ids, virtual).logits[0]
+        yield
     finally:
         hook.remove()
 

@@ -36,15 +36,19 @@ class Learner:
 
     def step(self, batches: Sequence[Batch], rate: float, number: int) -> float:
         """The loss over all batches, after one update with their joint gradient."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         self.optimizer.zero_grad()
         with draws_of(self.config.seed, number):
             found = joint_gradient(self.tuned, batches, self.products)
+        self.update(rate)
+        return found
+
+    def update(self, rate: float) -> None:
+        """AdamW's step with the gradient that the parameters hold, clipped."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         if self.config.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip_norm)
         self.optimizer.step()
-        return found
 
     def keep_best(self) -> None:
         self.best = values(self.parameters)

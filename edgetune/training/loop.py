@@ -13,7 +13,6 @@ from torch import Tensor
 from edgetune.config import TrainConfig
 from edgetune.errors import ConfigError
 from edgetune.methods.tuned import Tuned
-from edgetune.metrics import better
 from edgetune.training.batches import step_batches
 from edgetune.training.examples import Example
 from edgetune.training.learner import Learner
@@ -94,10 +93,10 @@ def fit(
     def evaluate(course: Course, loss: float, rate: float) -> Course:
         metrics = measured(tuned, held_out)
         report(Progress(course.step, loss, rate, course.samples_per_second, metrics))
-        if not better(metrics, course.best):
-            return replace(course, stale=course.stale + 1)
-        learner.keep_best()
-        return replace(course, best=metrics, best_step=course.step, stale=0)
+        course = course.after_evaluation(metrics)
+        if not course.stale:
+            learner.keep_best()
+        return course
 
     while course.step < config.steps and not out_of_patience(course, config):
         start, rate = time.perf_counter(), peak * rate_at(course.step, config.steps, config.warmup)
@@ -108,7 +107,7 @@ def fit(
             raise ConfigError(f"the loss is {loss} at step {course.step + 1}; a learning rate below {peak:g} may help")
         course = course.after_step(sum(batch.rows for batch in batches), time.perf_counter() - start)
         report(Progress(course.step, loss, rate, course.samples_per_second))
-        evaluates = bool(held_out) and (course.step % config.eval_every == 0 or course.step == config.steps)
+        evaluates = bool(held_out) and evaluation_due(course, config)
         if evaluates:
             course = evaluate(course, loss, rate)
         if run and run.due(course.step, evaluates):
@@ -116,9 +115,14 @@ def fit(
     if held_out and config.steps == 0:
         course = evaluate(course, math.nan, 0.0)
     learner.leave_best()
+    return outcome_of(course, config, time.perf_counter() - began)
+
+
+def outcome_of(course: Course, config: TrainConfig, seconds: float) -> Outcome:
+    """How a run ended that came this far."""
     kept = course.step if course.best_step is None else course.best_step
     stopped_at = course.step if course.step < config.steps else None
-    return Outcome(kept, course.best, course.samples_per_second, time.perf_counter() - began, stopped_at)
+    return Outcome(kept, course.best, course.samples_per_second, seconds, stopped_at)
 
 
 def taken_up(
@@ -135,6 +139,10 @@ def taken_up(
 
 def rows_of(source: Source) -> dict[str, Tensor]:
     return joined(rows=source.place())
+
+
+def evaluation_due(course: Course, config: TrainConfig) -> bool:
+    return course.step % config.eval_every == 0 or course.step == config.steps
 
 
 def out_of_patience(course: Course, config: TrainConfig) -> bool:

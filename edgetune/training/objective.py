@@ -61,7 +61,12 @@ def measured(tuned: Tuned, examples: Sequence[Example], batch_size: int = 32) ->
             for i, of_row in zip(indices, logits):
                 answers[i] = answer_of(tuned, examples[i], of_row)
         count += batch.losses
-    first, mean = examples[0], {"loss": total / count}
+    return metrics_of(tuned, examples, answers, total / count)
+
+
+def metrics_of(tuned: Tuned, examples: Sequence[Example], answers: Sequence[Any], loss: float) -> dict[str, float]:
+    """The mean `loss` with the metrics of the task, of the answers to its examples; a generator has none."""
+    first, mean = examples[0], {"loss": loss}
     if first.label is not None:
         return {**mean, **class_metrics([example.label for example in examples], answers)}
     if first.tags:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from edgetune.methods.tuned import Tuned
+from edgetune.metrics import better
 from edgetune.training.examples import Example
 
 Parameters = dict[str, torch.nn.Parameter]
@@ -44,6 +45,12 @@ class Course:
         return replace(
             self, step=self.step + 1, rows=self.rows + rows, training_seconds=self.training_seconds + seconds
         )
+
+    def after_evaluation(self, metrics: dict[str, float]) -> Course:
+        """`stale` is 0 where they are the best so far."""
+        if better(metrics, self.best):
+            return replace(self, best=metrics, best_step=self.step, stale=0)
+        return replace(self, stale=self.stale + 1)
 
 
 @dataclass(frozen=True)

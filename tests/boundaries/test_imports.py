@@ -21,6 +21,7 @@ LAYERS = (
     {"methods"},
     {"adapter"},
     {"peft", "training"},
+    {"together"},
     {"evaluation"},
     {"bench"},
     {"comparison"},

@@ -1,0 +1,1 @@
+"""Adapters for many tasks tuned at once on one frozen base."""
