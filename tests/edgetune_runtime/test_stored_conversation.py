@@ -11,6 +11,7 @@ import edgetune_runtime
 import numpy as np
 import pytest
 from edgetune_runtime import AdapterError, ConversationError, EdgetuneError
+from edgetune_runtime.checked import Fields
 from edgetune_runtime.stored_conversation import (
     DIGEST_KEY,
     METADATA_KEY,
@@ -83,8 +84,17 @@ def test_policy_options_and_a_template_of_its_own_come_back(decoder, tmp_path):
 
 def test_options_survive_json():
     options = {"logit_bias": {np.int64(3): 1, 4: -math.inf}, "temperature": 0.5, "cancel": object(), "stop": ("a",)}
-    kept = options_from_json(json.loads(json.dumps(options_as_json(options))))
+    kept = options_from_json(Fields(json.loads(json.dumps(options_as_json(options))), "x", ConversationError))
     assert kept == {"logit_bias": {3: 1.0, 4: -math.inf}, "temperature": 0.5, "stop": ["a"]}
+
+
+BIASES = [3, [3], [[1, 2, 3]], [[[], 1]], [["a", 1]], [[1, "a"]], "ab", {"a": 1}, [[math.inf, 1]]]
+
+
+@pytest.mark.parametrize("bias", BIASES, ids=repr)
+def test_a_bias_that_is_no_list_of_pairs_is_refused(bias):
+    with pytest.raises(ConversationError, match="logit_bias"):
+        options_from_json(Fields({"logit_bias": bias}, "x", ConversationError))
 
 
 def test_a_template_of_the_bundle_is_the_bundles(tmp_path):

@@ -1,39 +1,35 @@
-"""The same readers under atheris, which looks for inputs that reach new code.
+"""Feeds one reader by atheris, which looks for inputs that reach new code; `run.py` starts it.
 
-python tests/fuzz/guided.py manifest -runs=10000
+python tests/fuzz/guided.py manifest BOARD FOLDER -runs=10000
 
-What it finds new goes to the reader's folder in `tests/fuzz/corpus`; its options are libFuzzer's. Atheris is not
-installed with the rest: `pip install atheris` (Linux).
+Atheris (`pip install atheris`, Linux) is not installed with the rest. Of a reader's corpus it keeps what reaches new
+code in FOLDER; the options are libFuzzer's. What is found is said, a line each; how much was tried the board tells.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import atheris  # type: ignore[import-not-found]  # noqa: E402
 
 with atheris.instrument_imports(include=["edgetune_runtime"]):
-    from run import CORPUS, corpus_of, problem
-    from targets import TARGETS
+    from board import Board
+    from feeding import Feeding, corpus_of
 
 
 def main() -> None:
-    name, *options = sys.argv[1:]
-    target, folder = TARGETS[name], CORPUS / name
-    folder.mkdir(parents=True, exist_ok=True)
-    seeds = Path(f"/tmp/edgetune-seeds-{name}")
-    seeds.mkdir(exist_ok=True)
-    for i, data in enumerate(corpus_of(name, target)):
+    name, board, folder, *options = sys.argv[1:]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    seeds = Path(tempfile.mkdtemp(prefix="edgetune-seeds-"))
+    for i, data in enumerate(corpus_of(name)):
         (seeds / str(i)).write_bytes(data)
-
-    def one(data: bytes) -> None:
-        what = problem(target, data)
-        if what is not None:
-            raise RuntimeError(f"{name}: {what}")
-
-    atheris.Setup([sys.argv[0], str(folder), str(seeds), *options], one)
+    logging.disable(logging.CRITICAL)
+    feed = Feeding(name, lambda line: print(line, flush=True), Board(Path(board)))
+    atheris.Setup([sys.argv[0], folder, str(seeds), *options], feed)
     atheris.Fuzz()
 
 

@@ -114,13 +114,7 @@ def changed_json(data: bytes, rng: random.Random) -> bytes | None:
         root = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    places: list[tuple[Any, Any]] = []
-    stack = [root]
-    while stack:
-        x = stack.pop()
-        keys = list(x) if isinstance(x, dict) else range(len(x)) if isinstance(x, list) else ()
-        places += [(x, key) for key in keys]
-        stack += [x[key] for key in keys]
+    places = places_of(root)
     if not places:
         return None
     holder, key = rng.choice(places)
@@ -142,3 +136,15 @@ def changed_json(data: bytes, rng: random.Random) -> bytes | None:
     if rng.random() < 0.05:
         text = text.replace(b"{", b'{"x": 1, "x": 2, ', 1)
     return len(text).to_bytes(8, "little") + text + tail if head else text
+
+
+def places_of(root: Any) -> list[tuple[Any, Any]]:
+    """Every value within JSON: the object or list that holds it, and its key there."""
+    places: list[tuple[Any, Any]] = []
+    stack = [root]
+    while stack:
+        x = stack.pop()
+        keys = list(x) if isinstance(x, dict) else range(len(x)) if isinstance(x, list) else ()
+        places += [(x, key) for key in keys]
+        stack += [x[key] for key in keys]
+    return places

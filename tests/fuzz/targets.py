@@ -6,28 +6,36 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from edgetune_runtime import EdgetuneError
+from edgetune_runtime import load as load_bundle
 from edgetune_runtime.chat_template import ChatTemplate
+from edgetune_runtime.checked import Fields
+from edgetune_runtime.errors import SignatureError
+from edgetune_runtime.external_data import external_files
 from edgetune_runtime.manifest import read_manifest
 from edgetune_runtime.messages import opening, shortened
+from edgetune_runtime.signature import statement_from
+from edgetune_runtime.signed_files import verify
 from edgetune_runtime.stopping import StopStrings
 from edgetune_runtime.stored_adapter import read_adapter
 from edgetune_runtime.stored_conversation import digest_of, read_conversation
 from edgetune_runtime.stored_versions import read_versions
 from edgetune_runtime.tokenizer import Tokenizer, read_tokenizer
+from edgetune_runtime.trusted_keys import trusted_keys_from
 from references.chat_templates import TEMPLATES
 from references.control_tokens import CHATML, CONTROL, MADE, made
 from safetensors.numpy import load, save
+from seeds import CASE, GOLDEN, MESSAGES, RECORDED, SEEDS, SIGNED
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 FOLDER = Path(tempfile.mkdtemp(prefix="edgetune-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
 MANIFEST = read_manifest(GOLDEN / "decoder-shared")
-MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi <|im_end|>"}]
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 
 
@@ -38,7 +46,7 @@ class Target:
     run: Callable[[bytes], object]
     seeds: list[bytes]
     turn: int = 200
-    """Inputs that it takes before the next one's turn: as many as take some tenths of a second."""
+    """Inputs that take some tenths of a second."""
 
 
 def manifest(data: bytes) -> None:
@@ -152,33 +160,83 @@ def versions(data: bytes) -> None:
     read_versions(folder)
 
 
-def saved_conversation() -> bytes:
-    said = {
-        "format_version": 1, "made_with": {"base": "x", "form": "shared", "precision": "fp32", "adapter": "none"},
-        "adapter": None, "messages": MESSAGES, "overflow": "refuse", "template": None,
-        "options": {"logit_bias": [[3, 0.5]], "max_new_tokens": 4},
-    }  # fmt: skip
-    tensors = {"token_ids": np.arange(3), "past_key_values.0.key": np.zeros((1, 1, 3, 4), np.float32)}
-    return save(tensors, {"edgetune_conversation": json.dumps(said), "sha256": ""})
+def archive(data: bytes) -> None:
+    """An archive, in the place of a bundle and of each file that is read: none is unpacked, whatever is in it."""
+    path = FOLDER / "bundle.zip"
+    path.write_bytes(data)
+    before = sorted(os.listdir(FOLDER))
+    for read in (lambda: load_bundle(path), *(lambda x=x: x(data) for x in PACKED)):
+        with suppress(EdgetuneError):
+            read()
+    assert sorted({*os.listdir(FOLDER)} - {*NAMES}) == sorted({*before} - {*NAMES}), "something was unpacked"
 
 
-def files(*patterns: str) -> list[bytes]:
-    return [path.read_bytes() for pattern in patterns for path in sorted(GOLDEN.glob(pattern))]
+PACKED = (manifest, adapter, tokenizer_file, conversation, versions)
+NAMES = ("bundle.json", "adapter.safetensors", "tokenizer.json", "chat.safetensors", "store")
 
 
-VERSIONS = {"format_version": 1, "kept": [{"version": 1, "sha256": "a" * 64}], "highest": 1}
-ADAPTERS = ("decoder-shared/adapters/*.safetensors", "methods/decoder/adapters/*.safetensors")
-TEXTS = ("a <|im_end|> b", "</s><unk>", "\u05e9\u05dc \u202e abc", "\U0001f642\u00e9\x00", "<|im_st")
-TARGETS: dict[str, Target] = {
-    "manifest": Target(manifest, files("*/bundle.json", "methods/*/bundle.json"), 400),
-    "adapter": Target(adapter, files(*ADAPTERS), 400),
-    "tokenizer": Target(tokenizer_file, [made(name).to_str().encode() for name in MADE], 20),
-    "text": Target(text, [x.encode() for x in TEXTS], 100),
-    "chat_template": Target(chat_template, [x.encode() for x in (CHATML, *TEMPLATES.values())], 40),
-    "messages": Target(messages, [json.dumps(MESSAGES).encode()], 1000),
-    "stop_strings": Target(stop_strings, [b"ab,bc|a|b|cab|x", "\u00e9,x|a|x|b".encode(), b"</s>|<|/|s|>"], 2000),
-    "conversation": Target(conversation, [saved_conversation()], 300),
-    "versions": Target(versions, [json.dumps(VERSIONS).encode()], 400),
-}
+def graph(data: bytes) -> None:
+    """An ONNX graph: every file that the onnx package finds named in it is found by the reader."""
+    path = FOLDER / "model.onnx"
+    path.write_bytes(data)
+    try:
+        found = external_files(path)
+    except (ValueError, OSError, RecursionError):  # what `check_external_data` refuses
+        return
+    assert named_files(data) <= found, "a file is named that the reader does not find"
+
+
+def named_files(data: bytes) -> set[str]:
+    """Files that tensors lie in, as the onnx package reads the graph; none where it cannot."""
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception:  # protobuf has its own
+        return set()
+    tensors, graphs = [], [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    attributes = [x for function in model.functions for x in function.attribute_proto]
+    while graphs or nodes or attributes:
+        for x in graphs:
+            tensors += [*x.initializer, *(y for s in x.sparse_initializer for y in (s.values, s.indices))]
+            nodes += x.node
+        graphs = []
+        attributes += [x for node in nodes for x in node.attribute]
+        nodes = []
+        for x in attributes:
+            tensors += [
+                x.t,
+                *x.tensors,
+                *(y for s in (x.sparse_tensor, *x.sparse_tensors) for y in (s.values, s.indices)),
+            ]
+            graphs += [x.g, *x.graphs] if x.HasField("g") else [*x.graphs]
+        attributes = []
+    said = [{entry.key: entry.value for entry in x.external_data} for x in tensors]
+    return {x["location"] for x in said if "location" in x}
+
+
+KEYS = [RECORDED["keys"][x] for x in CASE["keys"]]
+(KEY,) = trusted_keys_from(KEYS)
+TAKEN = verify(SIGNED, KEYS, signature=CASE["signature"].encode())
+
+
+def signature(data: bytes) -> None:
+    """A signature's file: one that is taken says what the real one says. And what a key might have signed."""
+    with suppress(SignatureError):
+        assert verify(SIGNED, KEYS, signature=data).files == TAKEN.files, "another statement was taken"
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(said, dict):
+        statement_from(Fields(said, "signature", SignatureError), KEY)
+
+
+READERS = {
+    "manifest": (manifest, 400), "adapter": (adapter, 400), "tokenizer": (tokenizer_file, 20), "text": (text, 100),
+    "chat_template": (chat_template, 40), "messages": (messages, 1000), "stop_strings": (stop_strings, 2000),
+    "conversation": (conversation, 300), "versions": (versions, 400), "archive": (archive, 100), "graph": (graph, 400),
+    "signature": (signature, 400),
+}  # fmt: skip
+TARGETS = {name: Target(run, SEEDS[name], turn) for name, (run, turn) in READERS.items()}
 
 ALLOWED: tuple[Any, ...] = (EdgetuneError,)

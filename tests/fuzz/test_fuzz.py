@@ -1,10 +1,10 @@
-"""A short round of the fuzzing that `make fuzz` does for long, and what it once found."""
+"""A short round of the fuzzing that `make fuzz` does for long, and what it once found or keeps."""
 
 from __future__ import annotations
 
 import json
-import random
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,30 +14,43 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
+import feeding
+import keeping
 import run
-from targets import TARGETS
+from board import Board
+from engines import ENGINES
+from strategies import JSON, STRATEGIES, written
+from targets import TARGETS, Target
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=10,
-)
+
+def turns(count: int) -> Iterator[bool]:
+    """True as often."""
+    return iter([True] * count + [False])
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_changed_files_and_texts_end_in_errors_of_ours(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "FOUND", tmp_path)
+    monkeypatch.setattr(feeding, "FOUND", tmp_path)
     lines: list[str] = []
-    counts = run.fuzzed([name], random.Random(1), until=float("inf"), most=TARGETS[name].turn, log=lines.append)
-    assert counts[name] == TARGETS[name].turn
-    assert counts["problems"] == 0, lines
+    feed, left = feeding.Feeding(name, lines.append), turns(TARGETS[name].turn)
+    ENGINES["mutations"](name, feed, 1, lambda: next(left))
+    assert feed.executions == TARGETS[name].turn
+    assert not lines
 
 
-@pytest.mark.parametrize("path", sorted(run.CORPUS.glob("*/*")), ids=lambda x: f"{x.parent.name}-{x.name}")
-def test_what_was_found_once_is_found_no_more(path):
-    target = TARGETS[path.parent.name]
-    with suppress(EdgetuneError):
-        target.run(path.read_bytes())
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_hypothesis_draws_ends_in_errors_of_ours(name):
+    lines: list[str] = []
+    feed = feeding.Feeding(name, lines.append)
+    settings(max_examples=20, deadline=None, database=None)(given(STRATEGIES[name])(lambda data: feed(data)))()
+    assert feed.executions >= 20
+    assert not lines
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_was_found_once_or_kept_ends_in_errors_of_ours(name):
+    for data in feeding.corpus_of(name):
+        assert feeding.problem(TARGETS[name], data) is None, data
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,5 +77,52 @@ def test_the_fuzzer_sees_what_is_wrong():
     def broken(data: bytes) -> None:
         raise KeyError("x")
 
-    assert "KeyError" in (run.problem(run.Target(broken, []), b"") or "")
-    assert run.problem(run.Target(lambda data: None, []), b"") is None
+    assert "KeyError" in (feeding.problem(Target(broken, []), b"") or "")
+    assert feeding.problem(Target(lambda data: None, []), b"") is None
+
+
+def test_a_process_is_watched_and_what_it_was_reading_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(feeding, "FOUND", tmp_path / "found")
+
+    def ending(engine, reader, board, seconds, seed):
+        code = f"from pathlib import Path; from board import Board; Board(Path({str(board)!r})).begin(b'xyz'); " + {
+            "a": "import os; os.abort()",
+            "b": "import time; time.sleep(99)",
+            "c": "print('KeyError at x')",
+        }.get(engine, "")
+        return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(run.HERE)!r}); {code}"]
+
+    monkeypatch.setattr(run, "command_of", ending)
+    monkeypatch.setattr(run, "HANGS_S", 1)
+    found = {x: run.fed(x, "manifest", 0.5, 0, tmp_path) for x in "abc"}
+    assert [x.executions for x in found.values()] == [1, 1, 1]
+    assert found["a"].problems[0].startswith("ends the process with -6")
+    assert found["b"].problems[0].startswith("hangs")
+    assert found["c"].problems == ("KeyError at x",)
+    assert [x.read_bytes() for x in (tmp_path / "found" / "manifest").iterdir()] == [b"xyz"]
+    assert run.table_of(list(found.values()))[-1].split() == ["all", "1", "1", "1", "3"]
+
+
+def test_the_board_says_the_same_to_both(tmp_path):
+    one, other = Board(tmp_path / "x"), Board(tmp_path / "x")
+    one.begin(b"long")
+    one.begin(b"abc")
+    assert (other.executions, other.current) == (2, b"abc")
+
+
+def test_time_is_shared_out_whole():
+    given = run.turns(["atheris", "mutations"], ["manifest", "tokenizer"], 2)
+    assert sum(seconds for *_, seconds in given) == pytest.approx(120)
+    assert len(given) == 4 and all(seconds > 0 for *_, seconds in given)
+
+
+def test_what_reaches_new_lines_is_kept_and_nothing_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "CORPUS", tmp_path / "corpus")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "corpus").mkdir()
+    seed = TARGETS["stop_strings"].seeds[0]
+    for name, data in {"same": seed, "other": b"|", "more": b"||", "long": b"x" * 5000}.items():
+        (tmp_path / "new" / name).write_bytes(data)
+    monkeypatch.setattr(keeping, "corpus_of", lambda name: [seed])
+    assert keeping.keep_new("stop_strings", tmp_path / "new") == 1
+    assert [x.name for x in (tmp_path / "corpus" / "stop_strings").iterdir()] == ["other"]

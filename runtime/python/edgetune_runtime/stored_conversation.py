@@ -159,7 +159,7 @@ def read_conversation(path: str | os.PathLike[str], manifest: Manifest) -> Conve
 def stored_from(fields: Fields, tensors: Mapping[str, np.ndarray], layers: int) -> StoredConversation:
     """What a file whose digest is right says."""
     held = [tensors[name] for name in past_names(layers) if name in tensors]
-    options = options_from_json(fields.object("options").data)
+    options = options_from_json(fields.object("options"))
     messages = [x.data for x in fields.list_of_objects("messages")]
     return StoredConversation(
         messages, fields.text("overflow"), options, fields.optional_text("template"), tensors[TOKENS].tolist(), held
@@ -183,7 +183,12 @@ def options_as_json(options: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def options_from_json(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """What `options_as_json` was given."""
-    bias = kept.get("logit_bias")
-    return dict(kept) if bias is None else {**kept, "logit_bias": {token: value for token, value in bias}}
+def options_from_json(kept: Fields) -> dict[str, Any]:
+    """What `options_as_json` was given; raises ConversationError for what it cannot have been."""
+    bias = kept.data.get("logit_bias")
+    if bias is None:
+        return dict(kept.data)
+    try:
+        return {**kept.data, "logit_bias": {int(token): float(value) for token, value in bias}}
+    except (TypeError, ValueError, OverflowError):
+        raise kept.fail("logit_bias", "a list of pairs, a token id and a number") from None
