@@ -7,6 +7,10 @@ has finished it says first. Then the place is read again, every hash compared: o
 bundle, of a signature one that verifies, of a store the version in use, of a conversation its messages. Lost is what
 cannot be read, and a result that was finished and is there neither itself nor as its successor. Ends with status 1
 where something was lost.
+
+An export computes for long and writes for moments, so its kills come at its calls to the system: a third of them while
+files are written, a third from their syncing to the exchange of the folders, a third behind it; half of them right
+there, where it is known which result has to be left, and half up to five milliseconds later.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ GOLDEN = TESTS / "golden" / "decoder-shared"
 SHARES = {"train": 80, "export": 40, "sign": 80, "store": 150, "chat": 150}
 """Kills of 500."""
 Step = Callable[[int], None]
+Hook = Callable[[str, tuple[Any, ...]], None]
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ class Writer:
     """Result `n`, whole when it returns."""
     number: Callable[[], int]
     """Of the result that is there, every byte of it looked at; raises where there is none that is whole."""
-    window_s: float
-    """The kill comes within this much."""
+    window_s: float | None
+    """The kill comes within this much; None: at one of its calls to the system."""
 
 
 def stored(folder: Path) -> Writer:
@@ -164,18 +169,20 @@ def exported(folder: Path) -> Writer:
         model.generate([5, 6], adapter=name, max_new_tokens=1)
         return int(name[1:])
 
-    return Writer(write, number, 4.0)
+    return Writer(write, number, None)
 
 
 WRITERS = {"train": trained, "export": exported, "sign": signed_over, "store": stored, "chat": chatted}
 
 
-def child(writer: Writer, first: int, said: int) -> int:
+def child(writer: Writer, first: int, said: int, hook: Hook | None = None) -> int:
     """A process that writes results from `first` on and says each that is whole; its id."""
     process = os.fork()
     if process:
         return process
     try:
+        if hook is not None:
+            sys.addaudithook(hook)
         for n in range(first, first + 1000):
             writer.write(n)
             os.write(said, f"{n}\n".encode())
@@ -190,6 +197,7 @@ def killed(writer: Writer, first: int, rng: random.Random) -> int | None:
     reading, writing = os.pipe()
     process = child(writer, first, writing)
     os.close(writing)
+    assert writer.window_s is not None
     time.sleep(rng.uniform(0, writer.window_s))
     os.kill(process, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
@@ -200,15 +208,100 @@ def killed(writer: Writer, first: int, rng: random.Random) -> int | None:
     return int(whole[-1]) if whole else None
 
 
+CALLS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "ctypes.call_function")
+LATER_S = 0.005
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What one result takes of the system: how many calls before its files are synced, and before it is exchanged."""
+
+    written: int
+    exchanged: int
+    all: int
+
+    def drawn(self, third: int, rng: random.Random) -> int:
+        """One of the calls of that third."""
+        bounds = ((0, self.written), (self.written, self.exchanged + 1), (self.exchanged + 1, self.all + 1))
+        return rng.randrange(*bounds[third])
+
+
+def calls_of(writer: Writer, n: int) -> Calls:
+    """Those of result `n`, which is written by a process of its own."""
+    reading, writing = os.pipe()
+    seen: list[str] = []
+
+    def noted(event: str, given: tuple[Any, ...]) -> None:
+        if event in CALLS:
+            seen.append(f"{event} {given[0]}" if event != "ctypes.call_function" else event)
+
+    def write(k: int) -> None:
+        if k > n:
+            data = json.dumps(seen).encode()
+            with os.fdopen(os.dup(writing), "wb") as file:
+                file.write(data)
+            os._exit(0)
+        writer.write(k)
+
+    process = child(Writer(write, writer.number, None), n, os.open(os.devnull, os.O_WRONLY), noted)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        calls = json.loads(said.read())
+    os.waitpid(process, 0)
+    exchange = max(i for i, x in enumerate(calls) if x == "ctypes.call_function")
+    # a tree is walked to be synced: the last walk that began before the exchange
+    walk = max(i for i, x in enumerate(calls[:exchange]) if x.startswith("os.scandir"))
+    first = next(i for i in range(walk, -1, -1) if calls[i].startswith("os.scandir") and ".partial-" in calls[i])
+    return Calls(first, exchange, len(calls))
+
+
+def killed_at(writer: Writer, first: int, call: int, later_s: float | None) -> int | None:
+    """Kills a process before that one of its calls, or `later_s` behind it; the last result that it said was whole."""
+    reading, writing = os.pipe()
+    count = 0
+
+    def noted(event: str, given: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event in CALLS:
+            count += 1
+            if count == call + 1:
+                if later_s is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                os.write(writing, b"here\n")
+
+    process = child(writer, first, writing, noted)
+    os.close(writing)
+    with os.fdopen(reading) as said:
+        lines = []
+        for line in said:
+            if line == "here\n":
+                time.sleep(later_s or 0)
+                os.kill(process, signal.SIGKILL)
+            else:
+                lines.append(int(line))
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if status != -signal.SIGKILL:
+        raise RuntimeError(f"the process ended by itself with {status}")
+    return lines[-1] if lines else None
+
+
 def problems_of(name: str, kills: int, rng: random.Random, folder: Path) -> list[str]:
     """What was lost, a line each."""
     folder.mkdir()
     writer = WRITERS[name](folder)
     writer.write(0)
     last, wrong, between = 0, [], 0
+    calls = None
+    if writer.window_s is None:
+        calls, last = calls_of(writer, 1), 1
     for kill in range(kills):
-        first = last + 1
-        said = killed(writer, first, rng)
+        first, exact = last + 1, None
+        if calls is None:
+            said = killed(writer, first, rng)
+        else:
+            call, later_s = calls.drawn(kill % 3, rng), rng.choice((None, rng.uniform(0, LATER_S)))
+            said = killed_at(writer, first, call, later_s)
+            exact = None if later_s is not None else last if call <= calls.exchanged else first
         least = last if said is None else said
         try:
             found = writer.number()
@@ -220,8 +313,12 @@ def problems_of(name: str, kills: int, rng: random.Random, folder: Path) -> list
         # what was being written may be there already, before it was said
         if found != -1 and found not in (least, least + 1):
             wrong.append(f"{name}, kill {kill}: {found} is there, and {least} was whole")
+        if exact is not None and found != exact:
+            wrong.append(f"{name}, kill {kill}: {found} is there, and it has to be {exact}")
         between += found == least + 1
         last = max(found, least + 1 if found == -1 else found)
+    if calls is not None:
+        print(f"{name:>7}: {calls.all} calls a result, synced from {calls.written} on, there at {calls.exchanged}")
     left = sum(".partial-" in path.name or ".old-" in path.name for path in folder.rglob("*"))
     print(f"{name:>7}: {kills} kills, {last} results, {between} there before they were said, {len(wrong)} lost, "
           f"{left} unfinished files and folders beside", flush=True)  # fmt: skip

@@ -2,10 +2,12 @@
 
 import shutil
 from functools import partial
+from pathlib import Path
 
 import edgetune_runtime
 import pytest
-from edgetune_runtime import AdapterError, AdapterStore, OptionError, SignatureError
+from edgetune_runtime import AdapterError, AdapterStore, BundleError, OptionError, SignatureError
+from edgetune_runtime.trusted_keys import PublicKey
 from references.power import ends_before
 from references.signing import Key
 
@@ -224,3 +226,50 @@ def test_an_update_that_ends_at_any_call_to_the_system_leaves_the_old_or_the_new
     else:
         pytest.fail("the update never ended")
     assert seen == {1, 2}
+
+
+def test_a_signature_is_checked_once_and_what_was_checked_is_used(
+    tmp_path, keys, signed, monkeypatch
+):
+    checked, verifies = [], PublicKey.verifies
+    monkeypatch.setattr(PublicKey, "verifies", lambda self, *given: checked.append(1) or verifies(self, *given))
+    found, base = store(tmp_path / "store", keys[0])
+    for version in (1, 2):
+        data, signature = signed(version, version, keys[0])
+        found.install(data, signature=signature)
+    assert len(checked) == 2, "an installation"
+    expected = written(base)
+    found.rollback("news")
+    assert len(checked) == 3, "a rollback"
+    data, signature = signed(3, 3, keys[0])
+    found.install(data, signature=signature)
+    expected = written(base)
+    checked.clear()
+    fresh, (path,) = model(), list((tmp_path / "store" / "news").glob("3-*.safetensors"))
+    read_bytes = Path.read_bytes
+
+    def exchanged(self):
+        """The file becomes another one as soon as it was read."""
+        was = read_bytes(self)
+        if self == path and checked_before[0]:
+            path.write_bytes(adapter_file(0, 3))
+        checked_before[0] = checked_before[0] or self == path
+        return was
+
+    checked_before = [False]  # the first reading compares what is kept with what was installed
+    monkeypatch.setattr(Path, "read_bytes", exchanged)
+    AdapterStore(tmp_path / "store", fresh, trusted_keys=keys[0].public)
+    assert len(checked) == 1 and read_bytes(path) == adapter_file(0, 3)
+    assert written(fresh) == expected
+
+
+def test_under_a_limit_an_adapter_of_a_store_is_compared_again_when_it_is_read(tmp_path, keys, signed):
+    base = edgetune_runtime.load(BUNDLE, threads=1, adapter_memory_limit=0)
+    found = AdapterStore(tmp_path / "store", base, trusted_keys=keys[0].public)
+    data, signature = signed(1, 1, keys[0])
+    found.install(data, signature=signature)
+    assert written(base)
+    (path,) = (tmp_path / "store" / "news").glob("*.safetensors")
+    path.write_bytes(adapter_file(0, 1))
+    with pytest.raises(BundleError, match="altered"):
+        written(base)

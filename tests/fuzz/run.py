@@ -4,9 +4,9 @@ python tests/fuzz/run.py --minutes 30 --log fuzz.log
 
 The engines are `mutations` and `hypothesis` (see `engines.py`) and, where it is installed, atheris (`guided.py`). The
 time is shared out among readers and engines, more of it where an input takes longer; the log has a line for each of
-them, and at the end a table of all executions. An input that ends a process, keeps it for a minute, lets it grow beyond
-a gigabyte, takes a second, or after which something else than one of our errors comes, is kept in `tests/fuzz/found/`,
-and the exit code is 1.
+them, and at the end a table of all executions. An input that ends a process, keeps it for twenty seconds, lets it grow
+beyond a gigabyte, takes a second, or after which something else than one of our errors comes, is kept in
+`tests/fuzz/found/`, and the exit code is 1.
 
 python tests/fuzz/run.py --keep         of what atheris found, what reaches the most code, into `tests/fuzz/corpus/`
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,8 @@ NEW = HERE.parents[1] / "build" / "fuzz"
 SHARES = {"atheris": 3, "hypothesis": 2, "mutations": 2}
 SLOW = {"chat_template": 3, "tokenizer": 3, "text": 2, "archive": 2}
 """Readers that need more time than others for as many inputs."""
-HANGS_S, MOST_BYTES = 60, 1 << 30
+HANGS_S, WAITS_S, MOST_BYTES = 20, 300, 1 << 30
+"""Of the processor's time, and of the clock's, for one input."""
 Log = Callable[[str], None]
 
 
@@ -57,23 +59,27 @@ def command_of(engine: str, reader: str, board: Path, seconds: float, seed: int)
     return [sys.executable, str(HERE / "engines.py"), engine, reader, *given]
 
 
-def resident_bytes(pid: int) -> int:
-    """Of a process; 0 where the system does not say."""
+def taken(pid: int) -> tuple[float, int]:
+    """Seconds of the processor, and bytes of memory, that a process has taken; 0 where the system does not say."""
     try:
-        return 4096 * int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK"), 4096 * int(after_name[21])
+    except (OSError, ValueError, IndexError):
+        return 0.0, 0
 
 
 def ended(process: subprocess.Popen[bytes], board: Board) -> str | None:
     """Waits for the end of a process that is fed; why it is not well, if it is not."""
-    seen, since = -1, time.monotonic()
+    seen, since, before_s = -1, time.monotonic(), 0.0
     while process.poll() is None:
         time.sleep(0.2)
+        took_s, size_bytes = taken(process.pid)
         if board.executions != seen:
-            seen, since = board.executions, time.monotonic()
-        what = "hangs" if time.monotonic() - since > HANGS_S else None
-        if resident_bytes(process.pid) > MOST_BYTES:
+            seen, since, before_s = board.executions, time.monotonic(), took_s
+        what = None
+        if took_s - before_s > HANGS_S or time.monotonic() - since > WAITS_S:
+            what = "hangs"
+        if size_bytes > MOST_BYTES:
             what = "takes a gigabyte"
         if what is not None:
             process.kill()

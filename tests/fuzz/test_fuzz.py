@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -63,7 +62,7 @@ def test_any_text_is_read_and_none_of_it_controls(text):
 @given(JSON, st.sampled_from(["manifest", "messages", "versions"]))
 def test_any_json_ends_in_errors_of_ours(value, name):
     with suppress(EdgetuneError):
-        TARGETS[name].run(json.dumps(value).encode())
+        TARGETS[name].run(written(value))
 
 
 @settings(max_examples=60, deadline=None)
@@ -93,7 +92,7 @@ def test_a_process_is_watched_and_what_it_was_reading_is_known(tmp_path, monkeyp
         return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(run.HERE)!r}); {code}"]
 
     monkeypatch.setattr(run, "command_of", ending)
-    monkeypatch.setattr(run, "HANGS_S", 1)
+    monkeypatch.setattr(run, "WAITS_S", 1)
     found = {x: run.fed(x, "manifest", 0.5, 0, tmp_path) for x in "abc"}
     assert [x.executions for x in found.values()] == [1, 1, 1]
     assert found["a"].problems[0].startswith("ends the process with -6")

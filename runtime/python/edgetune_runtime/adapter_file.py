@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 
 from .adapter_metadata import AdapterMetadata, metadata_from
 from .checked import Fields
@@ -21,6 +21,7 @@ from .scaled_tensors import check_scales, expanded
 METADATA_KEY = "edgetune"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """An adapter's, where it names a file: safe on every system."""
+NOT_WHOLE = "is not a whole safetensors file of numbers"
 LENGTH_BYTES = 8
 """The header's length stands in front of it."""
 DTYPES = {"F32": "<f4", "F16": "<f2", "I8": "|i1", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
@@ -104,19 +105,55 @@ def shell(dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
 
 def read_header(path: Path) -> AdapterFile:
     """The header of the file at `path`; no tensor is read. Raises AdapterError if it is no adapter of this version."""
-    if not path.is_file():
-        raise AdapterError(f"{path}: no such file. Pass the path of one adapter's .safetensors.")
+    check_file(path)
     try:
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            if length > MOST_BYTES:
-                raise ValueError(f"its header would have {length} bytes")
+            length = header_bytes(file.read(LENGTH_BYTES))
             with safe_open(str(path), framework="np"):  # checks that header and tensors fill the file
                 pass
             header = json_from(file.read(length))
         size_bytes = path.stat().st_size
     except (SafetensorError, OSError, ValueError) as error:
-        raise AdapterError(f"{path}: is not a whole safetensors file of numbers ({error}). Copy it again.") from None
+        raise AdapterError(f"{path}: {NOT_WHOLE} ({error}). Copy it again.") from None
+    return file_of(path, header, length, size_bytes)
+
+
+def header_in(path: Path, data: bytes) -> AdapterFile:
+    """The header in the bytes of a file that was read from `path`, which is not read again; raises as `read_header`."""
+    try:
+        length = header_bytes(data[:LENGTH_BYTES])
+        deserialize(data)  # checks that header and tensors fill the bytes
+        header = json_from(data[LENGTH_BYTES : LENGTH_BYTES + length])
+    except (SafetensorError, ValueError) as error:
+        raise AdapterError(f"{path}: {NOT_WHOLE} ({error}). Copy it again.") from None
+    return file_of(path, header, length, len(data))
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of the file at `path`; raises AdapterError if it is none or cannot be read."""
+    check_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise AdapterError(f"{path}: cannot be read ({error}). Copy it again.") from None
+
+
+def check_file(path: Path) -> None:
+    """Raises AdapterError for what is no file: a pipe would keep whoever opens it."""
+    if not path.is_file():
+        raise AdapterError(f"{path}: no such file. Pass the path of one adapter's .safetensors.")
+
+
+def header_bytes(front: bytes) -> int:
+    """The header's length, from the bytes in front of it; raises ValueError for more than a header has."""
+    length = int.from_bytes(front, "little")
+    if length > MOST_BYTES:
+        raise ValueError(f"its header would have {length} bytes")
+    return length
+
+
+def file_of(path: Path, header: dict[str, Any], length: int, size_bytes: int) -> AdapterFile:
+    """What a header of so many bytes says; raises AdapterError."""
     text = (header.pop("__metadata__", None) or {}).get(METADATA_KEY)
     places = {}
     for name, entry in header.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from .errors import AdapterError, OptionError, TaskError
 from .inputs import DEFAULT, Default, adapters_for
 from .manifest import Manifest
 from .results import AdapterInfo
-from .signed_files import ITSELF, PathOrBytes, signed_file
-from .stored_adapter import StoredAdapter, read_adapter, stored_adapter
+from .signed_files import PathOrBytes, signed_contents
+from .stored_adapter import StoredAdapter, adapter_in, read_adapter, stored_adapter
 from .trusted_keys import PublicKey
 from .verification import sha256_of
 
@@ -69,13 +70,25 @@ class AdapterSet:
         `trusted_keys` are for this file, in place of the set's. Raises AdapterError and BaseMismatchError as `add` and
         `stored_adapter` do, SignatureError before the file is looked into.
         """
-        keys, sha256 = trusted_keys or self.trusted_keys, None
+        keys = trusted_keys or self.trusted_keys
         if keys is not None:
-            sha256 = signed_file(path, keys, signature).files[ITSELF]
+            return self.add_bytes(path, signed_contents(path, keys, signature)[0], name, replace=replace)
         if self.memory.limit_bytes is None:
-            added: Known = read_adapter(path, self._manifest, name, sha256)
+            added: Known = read_adapter(path, self._manifest, name)
         else:
-            added = stored_adapter(path, self._manifest, name, sha256 or sha256_of(path))
+            added = stored_adapter(path, self._manifest, name, sha256_of(path))
+        self.add(added, replace=replace)
+        return added.info
+
+    def add_bytes(self, path: Path, data: bytes, name: str | None, *, replace: bool) -> AdapterInfo:
+        """As `add_file`, from the bytes that were read from `path` and checked: it is what they hold.
+
+        The file is not read again, but under a limit, and is compared with them then.
+        """
+        if self.memory.limit_bytes is None:
+            added: Known = adapter_in(path, data, self._manifest, name)
+        else:
+            added = stored_adapter(path, self._manifest, name, hashlib.sha256(data).hexdigest(), data)
         self.add(added, replace=replace)
         return added.info
 

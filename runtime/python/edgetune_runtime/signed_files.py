@@ -90,12 +90,20 @@ def signed_manifest(
 
 def signed_file(path: Path, keys: Sequence[PublicKey], signature: PathOrBytes | None = None) -> Statement:
     """The statement about the file, whose bytes are those that were signed; raises SignatureError."""
+    return signed_contents(path, keys, signature)[1]
+
+
+def signed_contents(
+    path: Path, keys: Sequence[PublicKey], signature: PathOrBytes | None = None
+) -> tuple[bytes, Statement]:
+    """The bytes of the file that were signed, and the statement about them; raises SignatureError."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise SignatureError(f"{path}: cannot be read ({error.strerror or error}). Check the path.") from error
     beside = path.with_name(path.name + SUFFIX) if signature is None else signature
-    return signed_bytes(data, signature_bytes(beside), keys, str(path), name_of(beside, f"the signature of {path}"))
+    where = name_of(beside, f"the signature of {path}")
+    return data, signed_bytes(data, signature_bytes(beside), keys, str(path), where)
 
 
 def signed_bytes(

@@ -11,16 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .adapter_file import NAME, read_header
+from .adapter_file import NAME, header_in, read_bytes
 from .adapter_metadata import AdapterMetadata
 from .errors import AdapterError, EdgetuneError, SignatureError
 from .model import Model
-from .signed_files import SUFFIX, PathOrBytes, signature_bytes, signed_bytes, signed_file
+from .signed_files import SUFFIX, PathOrBytes, signature_bytes, signed_bytes, signed_contents
 from .stored_versions import StoredVersion, StoredVersions, read_versions
 from .trusted_keys import TrustedKey, trusted_keys_from
 
 logger = logging.getLogger(__name__)
-INCOMING = ".incoming.safetensors"
 CANDIDATE = ".candidate"
 """Behind the name of a version that is being checked."""
 
@@ -56,7 +55,6 @@ class AdapterStore:
         """What the model had before: it comes back where the store has none of that name any more."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / INCOMING).unlink(missing_ok=True)
             names = sorted(x.name for x in self._folder.iterdir() if x.is_dir() and NAME.fullmatch(x.name))
         except OSError as error:
             raise AdapterError(f"{path}: cannot be a store of adapters ({error}). Choose another folder.") from error
@@ -94,7 +92,7 @@ class AdapterStore:
         """
         with self._lock:
             data, signed = self._read(adapter, signature)
-            metadata = self._metadata(data)
+            metadata = header_in(Path("the adapter") if isinstance(adapter, bytes) else Path(adapter), data).metadata
             name = checked_name(metadata.name if name is None else name)
             known = self._known.get(name) or StoredVersions(self._folder / name)
             if self._keys is not None:
@@ -104,7 +102,7 @@ class AdapterStore:
             if known.active == added:
                 self._sign(known, added, signed)
                 if name in self._problems:  # the new signature may have been what it lacked
-                    self._use(name, known)
+                    self._use(name, known, data)
                 return added
             if number <= known.highest:
                 raise AdapterError(
@@ -113,7 +111,7 @@ class AdapterStore:
                 )
             try:
                 changed = known.with_new(added, data, signed)
-                self._check(changed.path_of(added), name, health)
+                self._check(changed.path_of(added), data, name, health)
                 changed.write()
             except OSError as error:
                 known.clean()
@@ -121,7 +119,7 @@ class AdapterStore:
             except BaseException:
                 known.clean()
                 raise
-            self._use(name, changed)
+            self._use(name, changed, data)
             return added
 
     def rollback(self, name: str) -> StoredVersion:
@@ -132,10 +130,10 @@ class AdapterStore:
         with self._lock:
             changed = self._held(name).rolled_back()
             before = changed.kept[0]
-            self._check_stored(changed, before)
-            self._check(changed.path_of(before), name, None)
+            data = self._contents(changed, before)
+            self._check(changed.path_of(before), data, name, None)
             self._write(name, changed)
-            self._use(name, changed)
+            self._use(name, changed, data)
             return before
 
     def remove(self, name: str) -> None:
@@ -158,8 +156,7 @@ class AdapterStore:
         known.clean()
         for stored in known.kept:
             try:
-                self._check_stored(known, stored)
-                self._add(known.path_of(stored), name)
+                self._add(known.path_of(stored), self._contents(known, stored), name)
             except EdgetuneError as error:
                 logger.warning("version %d of the adapter %r is not used: %s", stored.version, name, error)
                 self._problems.setdefault(name, error)
@@ -185,27 +182,22 @@ class AdapterStore:
             signed_bytes(data, signed, self._keys, where, f"the signature of {where}")
         return data, signed
 
-    def _metadata(self, data: bytes) -> AdapterMetadata:
-        """What the file says of itself."""
-        incoming = self._folder / INCOMING
-        try:
-            incoming.write_bytes(data)  # for its header alone: it is gone before this returns
-            return read_header(incoming).metadata
-        except OSError as error:
-            raise AdapterError(f"the adapter cannot be written ({error}). Make room.") from error
-        finally:
-            incoming.unlink(missing_ok=True)
-
-    def _add(self, path: Path, name: str) -> None:
+    def _add(self, path: Path, data: bytes, name: str) -> None:
         self._model._refuse_folded()
-        self._model._adapters.add_file(path, name, replace=True, trusted_keys=self._keys)
+        self._model._adapters.add_bytes(path, data, name, replace=True)
 
-    def _check_stored(self, known: StoredVersions, stored: StoredVersion) -> None:
-        """Name and version of a file on the disk are those that are signed."""
+    def _contents(self, known: StoredVersions, stored: StoredVersion) -> bytes:
+        """The bytes of a file on the disk, read once: what is checked here is what is used.
+
+        They are those that were installed; with keys they are signed, and so are name and version.
+        """
+        path = known.path_of(stored)
+        data = read_bytes(path) if self._keys is None else signed_contents(path, self._keys)[0]
+        if hashlib.sha256(data).hexdigest() != stored.sha256:
+            raise AdapterError(f"{path}: was altered. Install it again.")
         if self._keys is not None:
-            path = known.path_of(stored)
-            signed_file(path, self._keys)
-            check_said(read_header(path).metadata, known.folder.name, stored.version)
+            check_said(header_in(path, data).metadata, known.folder.name, stored.version)
+        return data
 
     def _sign(self, known: StoredVersions, stored: StoredVersion, signature: bytes | None) -> None:
         """A version that is in use has this signature from now on."""
@@ -215,9 +207,9 @@ class AdapterStore:
         except OSError as error:
             raise AdapterError(f"a signature cannot be written to {known.folder} ({error}). Make room.") from error
 
-    def _check(self, path: Path, name: str, health: Health | None) -> None:
+    def _check(self, path: Path, data: bytes, name: str, health: Health | None) -> None:
         candidate = name + CANDIDATE
-        self._add(path, candidate)
+        self._add(path, data, candidate)
         try:
             self._model.warm_up([candidate])
             if health is None:
@@ -248,10 +240,10 @@ class AdapterStore:
         except OSError as error:
             raise AdapterError(f"{name!r} cannot be changed in {self._folder} ({error}).") from error
 
-    def _use(self, name: str, versions: StoredVersions) -> None:
+    def _use(self, name: str, versions: StoredVersions, data: bytes) -> None:
         assert versions.active is not None
         self._known[name] = versions
-        self._add(versions.path_of(versions.active), name)
+        self._add(versions.path_of(versions.active), data, name)
         self._problems.pop(name, None)
 
 
