@@ -228,9 +228,7 @@ def test_an_update_that_ends_at_any_call_to_the_system_leaves_the_old_or_the_new
     assert seen == {1, 2}
 
 
-def test_a_signature_is_checked_once_and_what_was_checked_is_used(
-    tmp_path, keys, signed, monkeypatch
-):
+def test_a_signature_is_checked_once_and_what_was_checked_is_used(tmp_path, keys, signed, monkeypatch):
     checked, verifies = [], PublicKey.verifies
     monkeypatch.setattr(PublicKey, "verifies", lambda self, *given: checked.append(1) or verifies(self, *given))
     found, base = store(tmp_path / "store", keys[0])
