@@ -1,4 +1,4 @@
-"""What tuning a prefix takes of memory and computation, measured on Llama shapes, beside the arithmetic of docs/scaling.md.
+"""What tuning a prefix takes, measured on Llama shapes, beside the arithmetic of docs/scaling.md.
 
     python benchmarks/scaling.py [--shapes 135M 362M 1.1B] [--tokens 256] [--threads 2]
 
