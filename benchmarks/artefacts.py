@@ -15,6 +15,7 @@ from typing import Any
 from edgetune_export.ecosystem import written_beside
 from edgetune_export.graphs import lean, write_graph
 from edgetune_export.manifest import described, manifest_text
+from edgetune_export.new_positions import write_new_positions
 from edgetune_export.quantize import quantized
 from edgetune_export.trace import decoder_graph
 
@@ -111,11 +112,13 @@ class Artefacts:
             rounding = roundings(base, weights)
             graph = quantized(lean(self.traced.clone(), base, rounding), rounding, weights)
             write_graph(graph, half / "model.onnx", base, single_file=False)
+            write_new_positions(half / "model.onnx")
             (half / "tokenizer.json").write_text(base.tokenizer.backend_tokenizer.to_str())  # type: ignore[union-attr]
             written_beside(half, base, shared=True)
             description = described(
-                base, form="shared", task="generate", weights=weights, pooling="mean", adapters=[], folded=None
-            )
+                base, form="shared", task="generate", weights=weights, pooling="mean", adapters=[], folded=None,
+                has_new_positions=True,
+            )  # fmt: skip
             (half / "bundle.json").write_text(manifest_text(description, half))
 
         return self.made(name, make)

@@ -30,6 +30,7 @@ from edgetune_export.graphs import (
     write_graph,
 )
 from edgetune_export.needs import PLAIN, has_suffix, needs_of
+from edgetune_export.new_positions import write_new_positions
 from edgetune_export.onnx_adapters import check_onnx_adapters, write_onnx_adapters
 from edgetune_export.ort_format import as_ort, check_ort
 from edgetune_export.progress import Tell, untold
@@ -101,6 +102,8 @@ def export_bundle(
             file, graph = graphs.popitem()
             write_graph(graph, folder / file, base, single_file=standalone, tell=tell)
             forget_weights(graph)
+        if has_new_positions := base.kind == "decoder" and not standalone and not ort:
+            write_new_positions(folder / manifest.GRAPH)
         if ort:
             as_ort([folder / file for file in files])
         tell("computing")  # from here on with the weights that ship
@@ -129,6 +132,7 @@ def export_bundle(
             adapters=[] if standalone else list(adapters),
             folded=folded,
             needs=needs,
+            has_new_positions=has_new_positions,
         )
         description.update(described_ensembles(ensembles or {}))
         if ort:

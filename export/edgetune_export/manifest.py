@@ -14,6 +14,7 @@ from edgetune.models.encoder_decoder import TARGET_TOKENIZER
 from edgetune.models.forward_pairs import places_of
 from edgetune.models.layer import LayerShape
 from edgetune.models.rounding import Weights
+from edgetune_export import new_positions
 from edgetune_export.needs import PLAIN, Needs
 from edgetune_export.trace_pair import DECODER_FILE, ENCODER_FILE
 
@@ -41,6 +42,7 @@ def described(
     adapters: list[str],
     folded: dict[str, Any] | None,
     needs: Needs = PLAIN,
+    has_new_positions: bool = False,
 ) -> dict[str, Any]:
     """The manifest without its hashes."""
     graph: dict[str, Any] = {
@@ -51,6 +53,7 @@ def described(
         "vocab_size": base.vocab_size,
         "max_positions": base.max_positions,
         **needs.flags,
+        **({new_positions.KEY: new_positions.FILE} if has_new_positions else {}),
     }
     if base.kind == "encoder":
         graph["pooling"] = pooling

@@ -10,6 +10,7 @@ from pathlib import Path
 import edgetune_runtime
 import numpy as np
 import torch
+from edgetune_runtime.session import open_session
 from edgetune_runtime.template import MASK, TEXT
 
 from edgetune.adapter import Adapter, adapter_from, tuned_from
@@ -24,7 +25,9 @@ from edgetune.models.base import Base
 from edgetune.models.forward_pairs import places_of
 from edgetune.models.rounding import FLOAT, Weights, roundings
 from edgetune.models.suffix import suffix_ids
+from edgetune_export import new_positions
 from edgetune_export.device import device_file
+from edgetune_export.manifest import GRAPH
 from edgetune_export.progress import Tell, untold
 
 FLOAT_TOLERANCE, INTEGER_TOLERANCE = 1e-4, 0.1
@@ -271,4 +274,20 @@ def verified(
                 f"{check.scale:.1f}; at most {allowed:.0e} of that is allowed. No bundle was written"
             )
         checks.append(check)
+    del model  # the weights are not in memory twice
+    if (folder / new_positions.FILE).exists():
+        checks.append(new_positions_check(folder, allowed))
     return checks
+
+
+def new_positions_check(folder: Path, allowed: float) -> Check:
+    """The second graph against the first; raises VerificationError."""
+    expected = new_positions.wholes(open_session(folder / GRAPH))
+    difference, scale = new_positions.difference(open_session(folder / new_positions.FILE), expected)
+    check = Check("new positions alone, against whole caches", difference, scale)
+    if check.holds(allowed):
+        return check
+    raise VerificationError(
+        f"{new_positions.FILE} and {GRAPH} differ by {difference:.1e} where they reach {scale:.1f}; at most "
+        f"{allowed:.0e} of that is allowed. No bundle was written"
+    )

@@ -1,13 +1,11 @@
-/** Keys and values of a batch, in buffers that a graph reads and, where the backend does that, writes in place. */
+/** Keys and values of a batch, in buffers that a graph reads and that what it adds is put into. */
 
 import { ContextLengthError } from "./errors.js";
 import { type Floats, zeros } from "./floats.js";
 import type { Layer } from "./layer.js";
+import { longestOf } from "./layer_lengths.js";
 
-/**
- * Positions by which a buffer grows. Few, since onnxruntime-node (1.30) hands a copy of all that it has written to
- * JavaScript: a step costs by the size of the buffers, whatever is in use of them.
- */
+/** Positions by which a buffer grows. Few: a step costs by the size of the buffers, whatever is in use of them. */
 const STEP = 32;
 
 /** One buffer [B, K, S, D] per layer and key or value; row r uses its first `lengths[r]` positions. */
@@ -44,18 +42,24 @@ export class KeyValueCache {
     return Math.max(0, ...this.lengths);
   }
 
-  /** 2·L of [1, K, S, D]: one row of the buffers, not a copy. */
-  row(row: number): Floats[] {
-    return this.buffers.map(({ data, dims }) => {
-      const size = data.length / dims[0]!;
-      return { data: data.subarray(row * size, (row + 1) * size), dims: [1, ...dims.slice(1)] };
-    });
-  }
-
-  /** The row begins with keys and values `past`, 2·L of [1, K, P_l, D], or with nothing. */
+  /** The row begins with keys and values `past`, 2·L of [1, K, P_l, D], all of them in use, or with nothing. */
   put(row: number, past: readonly Floats[]): void {
     past.forEach((x, i) => copyPositions(x, 0, this.buffers[i]!, row, x.dims[2]!));
-    this.lengths[row] = past.reduce((longest, x) => Math.max(longest, x.dims[2]!), 0);
+    this.lengths[row] = longestOf(past);
+  }
+
+  /**
+   * Every row goes on by `count` positions: those of `found`, 2·L of [B, K, count, D], or of whole caches, 2·L of
+   * [B, K, S, D]. `missing` says how many positions less than the row's others a buffer has.
+   */
+  add(count: number, found: readonly Floats[], missing: (row: number, buffer: number) => number): void {
+    found.forEach((x, i) =>
+      this.lengths.forEach((length, row) => {
+        const at = length - missing(row, i);
+        copyPositions(x, row, this.buffers[i]!, row, count, x.dims[2] === count ? 0 : at, at);
+      }),
+    );
+    this.lengths = this.lengths.map((length) => length + count);
   }
 
   /** Row i becomes what row `rows[i]` was; there are as many rows as that. What is in use is copied. */
@@ -94,13 +98,21 @@ export class KeyValueCache {
   }
 }
 
-/** The first `count` positions of a row of [B, K, S, D] go to those of a row of another; S may differ. */
-function copyPositions(from: Floats, fromRow: number, to: Floats, toRow: number, count: number): void {
+/** `count` positions of a row of [B, K, S, D] go to those of a row of another; S may differ. */
+function copyPositions(
+  from: Floats,
+  fromRow: number,
+  to: Floats,
+  toRow: number,
+  count: number,
+  fromAt = 0,
+  toAt = 0,
+): void {
   const [, heads, length, size] = from.dims as [number, number, number, number];
   const room = to.dims[2]!;
   for (let head = 0; head < heads; head++) {
-    const first = (fromRow * heads + head) * length * size;
-    to.data.set(from.data.subarray(first, first + count * size), (toRow * heads + head) * room * size);
+    const first = ((fromRow * heads + head) * length + fromAt) * size;
+    to.data.set(from.data.subarray(first, first + count * size), ((toRow * heads + head) * room + toAt) * size);
   }
 }
 

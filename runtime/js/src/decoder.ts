@@ -1,14 +1,13 @@
-/** The decoder of the shared form: one graph, any adapter per row, a cache that grows in place where it can. */
+/** The decoder of the shared form: one graph, any adapter per row, a cache that what a run adds is put into. */
 
 import type { Adapter } from "./adapter.js";
-import { capacityFor, checkRoom, KeyValueCache } from "./cache.js";
+import { capacityFor, KeyValueCache } from "./cache.js";
 import type { ExtendableDecoder, RowLogits } from "./engine.js";
-import { type Floats, zeros } from "./floats.js";
-import { writesInPlace } from "./in_place.js";
-import { evened, longestOf } from "./layer_lengths.js";
+import { type Floats, sizeOf } from "./floats.js";
+import { longestOf, missingIn } from "./layer_lengths.js";
 import type { Graph } from "./manifest.js";
 import { optionalFeeds } from "./optional_inputs.js";
-import { type Feeds, pastNames, presentNames, type Session } from "./session.js";
+import { type Feeds, NEW_POSITIONS, pastNames, presentNames, type Session } from "./session.js";
 import { withSuffix } from "./suffix.js";
 
 /** The cache of one batch. It belongs to one call. */
@@ -20,15 +19,10 @@ export interface SharedState {
 
 /** Runs rows with different adapters in one batch. It holds no state of a call: see `Decoder` for its functions. */
 export class SharedDecoder implements ExtendableDecoder<SharedState> {
-  readonly #names: readonly [past: string[], present: string[]];
-  #inPlace: Promise<boolean> | null = null;
-
   constructor(
     private readonly session: Session,
     private readonly graph: Graph,
-  ) {
-    this.#names = [pastNames(graph.layers.length), presentNames(graph.layers.length)];
-  }
+  ) {}
 
   /** See `Decoder`. Rows go one by one, as the operator wants it. */
   async prefill(
@@ -36,26 +30,19 @@ export class SharedDecoder implements ExtendableDecoder<SharedState> {
     adapters: readonly (Adapter | null)[],
   ): Promise<[RowLogits, SharedState]> {
     const texts = rows.map((ids, r) => withSuffix(ids, adapters[r]!, this.graph.vocabSize));
-    const pasts = adapters.map((adapter) => adapter?.past ?? []);
-    const longest = Math.max(...texts.map((ids, r) => ids.length + longestOf(pasts[r]!)));
-    const inPlace = await this.#writesInPlace();
-    checkRoom(longest, this.graph.maxPositions);
-    const capacity = inPlace ? capacityFor(longest, this.graph.maxPositions) : longest;
-    const cache = KeyValueCache.empty(this.graph.layers, rows.length, capacity);
+    const longest = Math.max(...texts.map((ids, r) => ids.length + longestOf(pastOf(adapters[r]!))));
+    const { layers, maxPositions } = this.graph;
+    const empty = (count: number) => KeyValueCache.empty(layers, count, capacityFor(longest, maxPositions));
+    const cache = empty(rows.length);
     const logits: RowLogits = [];
     for (const [r, ids] of texts.entries()) {
-      const length = longestOf(pasts[r]!) + ids.length;
-      const feeds = {
-        input_ids: idsOf([ids]),
-        attention_mask: maskOf([length], length),
-        ...optionalFeeds([adapters[r]!], this.graph),
-      };
-      if (inPlace) cache.put(r, pasts[r]!);
-      const past = inPlace ? cache.row(r) : pasts[r]!.length ? evened(pasts[r]!) : this.#emptyPast();
-      const [found, present] = await this.#run(feeds, past, inPlace);
-      if (!inPlace) cache.put(r, present);
-      cache.lengths[r] = length;
-      logits.push(found.data);
+      // a row of its own: some backends read a buffer from its beginning, wherever an array in it begins
+      const row = rows.length > 1 ? empty(1) : cache;
+      row.put(0, pastOf(adapters[r]!));
+      logits.push(...(await this.#run([ids], row, [adapters[r]!])));
+      const [length] = row.lengths;
+      if (row !== cache) cache.put(r, row.buffers);
+      cache.lengths[r] = length!;
     }
     return [logits, { cache, adapters }];
   }
@@ -88,47 +75,47 @@ export class SharedDecoder implements ExtendableDecoder<SharedState> {
     return { cache: state.cache, adapters: rows.map((row) => state.adapters[row]!) };
   }
 
-  /** As many more tokens for every row, B of [U]; more than one for one row alone. */
   async #goneOn(rows: readonly (readonly number[])[], state: SharedState): Promise<[RowLogits, SharedState]> {
-    const { cache, adapters } = state;
+    return [await this.#run(rows, state.cache, state.adapters), state];
+  }
+
+  /** As many more tokens for every row, B of [T], more than one for one row alone → logits [B, V] of the last. */
+  async #run(
+    rows: readonly (readonly number[])[],
+    cache: KeyValueCache,
+    adapters: readonly (Adapter | null)[],
+  ): Promise<RowLogits> {
+    const { layers, maxPositions, newPositionsFile } = this.graph;
     const count = rows[0]!.length;
-    const inPlace = await this.#writesInPlace();
-    const longest = cache.longest + count;
-    checkRoom(longest, this.graph.maxPositions);
-    if (inPlace && longest > cache.capacity) cache.grow(capacityFor(longest, this.graph.maxPositions));
-    // what comes back is as long as what is fed: nothing that is not in use
-    if (!inPlace && cache.capacity > cache.longest) cache.grow(cache.longest);
-    const lengths = cache.lengths.map((length) => length + count);
-    const feeds = {
+    const width = cache.longest + count;
+    const capacity = capacityFor(width, maxPositions);
+    if (width > cache.capacity) cache.grow(capacity);
+    const feeds: Feeds = {
       input_ids: idsOf(rows),
-      attention_mask: maskOf(lengths, longest),
+      attention_mask: maskOf(cache.lengths.map((length) => length + count), width),
       ...optionalFeeds(adapters, this.graph),
     };
-    const [logits, present] = await this.#run(feeds, cache.buffers, inPlace);
-    cache.buffers = present;
-    cache.lengths = lengths;
-    return [rowsOf(logits), state];
+    pastNames(layers.length).forEach((name, i) => (feeds[name] = cache.buffers[i]!));
+    const names = newPositionsFile === null ? presentNames(layers.length) : [NEW_POSITIONS];
+    const { logits, ...found } = await this.session.run(feeds, ["logits", ...names]);
+    const values = names.map((name) => found[name]!);
+    const added = newPositionsFile === null ? values : parted(values[0]!.data, cache.buffers, count);
+    cache.add(count, added, (row, buffer) => missingIn(pastOf(adapters[row]!), buffer));
+    return rowsOf(logits!);
   }
+}
 
-  /** Logits [B, 1, V], and the keys and values with what is new: the same buffers where it is written in place. */
-  async #run(feeds: Feeds, past: readonly Floats[], inPlace: boolean): Promise<[Floats, Floats[]]> {
-    const [pastOf, presentOf] = this.#names;
-    const all = { ...feeds, ...byName(pastOf, past) };
-    const into = inPlace ? byName(presentOf, past) : {};
-    const found = await this.session.run(all, ["logits", ...presentOf], into);
-    return [found["logits"]!, presentOf.map((name) => found[name]!)];
-  }
+function pastOf(adapter: Adapter | null): readonly Floats[] {
+  return adapter?.past ?? [];
+}
 
-  #writesInPlace(): Promise<boolean> {
-    return (this.#inPlace ??= writesInPlace(this.session, this.graph));
-  }
-
-  #emptyPast(): Floats[] {
-    return this.graph.layers.flatMap(({ keyValueHeads, headSize }) => {
-      const empty = zeros([1, keyValueHeads, 0, headSize]);
-      return [empty, empty];
-    });
-  }
+/** What is one behind the other, as [B, K, count, D] for each of the buffers [B, K, S, D]. */
+function parted(data: Float32Array, buffers: readonly Floats[], count: number): Floats[] {
+  let at = 0;
+  return buffers.map(({ dims: [rows, heads, , size] }) => {
+    const dims = [rows!, heads!, count, size!];
+    return { data: data.subarray(at, (at += sizeOf(dims))), dims };
+  });
 }
 
 /** Token ids [B, T], rows of one length. */
@@ -150,8 +137,4 @@ export function rowsOf(logits: Floats): RowLogits {
     const end = (row + 1) * length * vocabulary;
     return logits.data.subarray(end - vocabulary, end);
   });
-}
-
-function byName(names: readonly string[], values: readonly Floats[]): Record<string, Floats> {
-  return Object.fromEntries(names.map((name, i) => [name, values[i]!]));
 }

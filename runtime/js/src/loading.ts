@@ -9,7 +9,7 @@ import { type Access, BundleFiles, type LoadProgress, openedManifest } from "./b
 import { SharedDecoder } from "./decoder.js";
 import { Encoder } from "./encoder.js";
 import { AdapterError } from "./errors.js";
-import { type Manifest, weightFiles } from "./manifest.js";
+import { graphFile, type Manifest, weightFiles } from "./manifest.js";
 import { Model } from "./model.js";
 import { checkWhole } from "./option_checks.js";
 import { checkGraph, type GraphFiles, openSession } from "./session.js";
@@ -73,7 +73,7 @@ export async function load(bundle: BundleSource, options: LoadOptions = {}): Pro
   const paths = names.map((name) => manifest.adapters.get(name)!);
   const { file, chatTemplate } = manifest.tokenizer;
   const chatFiles = chatTemplate === null ? [] : [chatTemplate];
-  files.expect([file, ...chatFiles, ...paths, manifest.graph.file, ...weightFiles(manifest)]);
+  files.expect([file, ...chatFiles, ...paths, graphFile(manifest.graph), ...weightFiles(manifest)]);
   const [tokenizer, [template], adapters, graph] = await Promise.all([
     files.read(file).then((bytes) => readTokenizer(bytes, files.where(file), options.splitSpecialTokens)),
     Promise.all(chatFiles.map((path) => files.read(path))),
@@ -81,7 +81,7 @@ export async function load(bundle: BundleSource, options: LoadOptions = {}): Pro
     graphFiles(files, manifest, backend, access),
   ]);
   signal?.throwIfAborted();
-  const where = files.where(manifest.graph.file);
+  const where = files.where(graphFile(manifest.graph));
   const session = await openSession(graph, where, { backend, sessionOptions: sessionOptions(backend, options) });
   checkGraph(session, manifest, where);
   const known = manifest.standalone ? [foldedAdapter(manifest.standalone)] : adapters;
@@ -124,7 +124,7 @@ async function graphFiles(
   backend: Backend,
   { source, verify }: Access,
 ): Promise<GraphFiles> {
-  const { file } = manifest.graph;
+  const file = graphFile(manifest.graph);
   const beside = weightFiles(manifest);
   if (source.pathOf && source.hash && takesPaths(backend)) {
     if (verify) await Promise.all([file, ...beside].map((path) => files.check(path)));

@@ -36,6 +36,8 @@ export interface Graph {
   readonly suffixes: boolean;
   /** Shared: whether a prefix may be longer in some layers than in others. */
   readonly layerLengths: boolean;
+  /** Decoders, shared: the same graph, whose keys and values are the new positions' alone; null: there is none. */
+  readonly newPositionsFile: string | null;
 }
 
 /** The frozen model that the graph was exported from. */
@@ -92,6 +94,11 @@ export function tasksOf(manifest: Manifest): readonly string[] {
   return manifest.graph.pooling === "mask" ? ["classify"] : ["classify", "regress"];
 }
 
+/** The file of the graph that runs here. */
+export function graphFile(graph: Graph): string {
+  return graph.newPositionsFile ?? graph.file;
+}
+
 /** Files that hold weights of the graph beside it. */
 export function weightFiles(manifest: Manifest): string[] {
   const { file } = manifest.graph;
@@ -142,7 +149,7 @@ export function manifestFrom(data: Json, where: string): Manifest {
   const standalone = form === "standalone" ? metadataFrom(top.object("standalone")) : null;
   const adapters = new Map(top.objects("adapters").map(([name, value]) => [name, inFiles(value.text("file"))]));
   const defaultAdapter = top.optionalText("default_adapter");
-  inFiles(graph.file);
+  inFiles(graphFile(graph));
   const known = standalone ? [standalone.name] : [...adapters.keys()];
   if (defaultAdapter !== null && !known.includes(defaultAdapter)) {
     throw new BundleError(
@@ -189,6 +196,7 @@ function graphFrom(graph: Fields): Graph {
     denseHeads: graph.flag("dense_heads"),
     suffixes: graph.flag("suffixes"),
     layerLengths: graph.flag("layer_lengths"),
+    newPositionsFile: graph.optionalText("new_positions_file"),
   };
 }
 

@@ -54,26 +54,11 @@ export class Session {
     return new this.backend.Tensor(kind, numbers.data as Float32Array, numbers.dims);
   }
 
-  /**
-   * The outputs of the graph by name. Those of `into` are written to where they lie, if the backend does that: see
-   * `writesInPlace`.
-   */
-  async run(
-    feeds: Feeds,
-    outputs: readonly string[],
-    into: Readonly<Record<string, Floats>> = {},
-  ): Promise<Record<string, Floats>> {
+  /** The outputs of the graph by name. */
+  async run(feeds: Feeds, outputs: readonly string[]): Promise<Record<string, Floats>> {
     const tensors: Record<string, Tensor> = {};
     for (const [name, numbers] of Object.entries(feeds)) tensors[name] = this.tensor(numbers);
-    const fetches: Record<string, Tensor | null> = {};
-    for (const name of outputs) fetches[name] = into[name] ? this.tensor(into[name]) : null;
-    const results = await this.#inTurn(() => this.inner.run(tensors, fetches));
-    const found: Record<string, Floats> = {};
-    for (const name of outputs) {
-      const { data, dims } = results[name]!;
-      found[name] = into[name] ?? { data: data as Float32Array, dims };
-    }
-    return found;
+    return (await this.#inTurn(() => this.inner.run(tensors, outputs))) as unknown as Record<string, Floats>;
   }
 
   /** Its memory is free; it cannot run any more. */
@@ -107,6 +92,9 @@ export async function openSession(files: GraphFiles, where: string, resources: R
   }
 }
 
+/** The output with the new positions of all keys and values, one behind the other. */
+export const NEW_POSITIONS = "present.new";
+
 /** Names of the inputs of all keys and values, in the order in which adapters hold them. */
 export function pastNames(layers: number): string[] {
   return named("past_key_values", layers);
@@ -129,7 +117,7 @@ export function checkGraph(session: Session, manifest: Manifest, where: string):
   const outputs = ["logits"];
   if (kind === "decoder") {
     inputs.push(...pastNames(layers));
-    outputs.push(...presentNames(layers));
+    outputs.push(...(graph.newPositionsFile === null ? presentNames(layers) : [NEW_POSITIONS]));
   } else if (form === "shared") {
     inputs.push("prompt_embeds", ...pastNames(layers), "head.weight", "head.bias");
     if (graph.denseHeads) inputs.push("head.dense.weight", "head.dense.bias", "head.dense.activation");

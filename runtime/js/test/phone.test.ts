@@ -2,7 +2,7 @@
  * What is different on phones: React Native 0.88 with its Hermes, and onnxruntime-react-native 1.24, as their sources are.
  *
  * - `InferenceSession.create` heeds options, external data among them, with a path alone.
- * - The native side reads and writes a typed array from the beginning of its buffer, wherever the array begins.
+ * - The native side reads a typed array from the beginning of its buffer, wherever the array begins.
  * - There is no `crypto`, no Cache API; a URL's parts cannot be written, a `Blob` has no `arrayBuffer`, and an answer of
  *   `fetch` has no stream.
  */
@@ -39,11 +39,8 @@ const backend = {
       return {
         inputNames: session.inputNames,
         outputNames: session.outputNames,
-        async run(feeds: Tensors, fetches: Record<string, node.Tensor | null>) {
-          const there = Object.fromEntries(Object.entries(feeds).map(([name, x]) => [name, seen(x)]));
-          const into = Object.fromEntries(Object.entries(fetches).map(([name, x]) => [name, x && seen(x)]));
-          const found = await session.run(there, into);
-          return Object.fromEntries(Object.entries(fetches).map(([name, x]) => [name, x ?? found[name]]));
+        run(feeds: Tensors, outputs: readonly string[]) {
+          return session.run(Object.fromEntries(Object.entries(feeds).map(([name, x]) => [name, seen(x)])), outputs);
         },
         release: () => session.release(),
       };

@@ -208,12 +208,12 @@ it("what a server changed on the way is refused, and not kept", async () => {
 
 it("a file that never ends is not read to its end", { timeout: 30_000 }, async () => {
   instead = (request, response) => {
-    if (!request.url!.endsWith("model.onnx")) return false;
+    if (!request.url!.endsWith("model.new_positions.onnx")) return false;
     const timer = setInterval(() => response.write(Buffer.alloc(1 << 16)), 1);
     response.on("close", () => clearInterval(timer));
     return true;
   };
-  await assert.rejects(load(`${origin}/decoder-shared`, OPTIONS), /model\.onnx: has \d+ bytes where/);
+  await assert.rejects(load(`${origin}/decoder-shared`, OPTIONS), /model\.new_positions\.onnx: has \d+ bytes where/);
 });
 
 it("what is not there is a BundleError that names the address and the answer", async () => {
