@@ -35,7 +35,7 @@ def read(monkeypatch):
     return taken
 
 
-EAGER = ["model.onnx", "model.onnx.data", "tokenizer.json"]
+EAGER = ["model.new_positions.onnx", "model.onnx", "model.onnx.data", "tokenizer.json"]
 
 
 def load(folder, cache, **options):
