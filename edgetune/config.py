@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -253,14 +254,24 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, is not TOML or names an option that does not exist.
     """
+    values = read_toml(path)
+    refuse_unknown(values, str(path))
+    return values
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Raises ConfigError where the file is missing or is not TOML."""
     try:
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+def refuse_unknown(values: Iterable[str], where: str) -> None:
+    """Raises ConfigError for a name that is no option's."""
     known = [f.name for f in fields(TrainConfig)]
     for name in values:
         if name not in known:
-            raise ConfigError(f"{path}: unknown option {name!r}; known: {', '.join(known)}")
-    return values
+            raise ConfigError(f"{where}: unknown option {name!r}; known: {', '.join(known)}")

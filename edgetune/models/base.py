@@ -240,14 +240,32 @@ def base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -
         plain_head=kind == "decoder" and ends_in_its_head(model, ids),
         masked=masked,
     )
+    refuse_kind(base, purpose)
+    return base
+
+
+def refuse_kind(base: Base, purpose: str) -> None:
+    """Raises UnsupportedModelError for an encoder or a decoder that does not do what it is for."""
     if purpose != WORDS and base.kind not in KINDS[purpose]:
         wanted = "an encoder such as BERT" if "encoder" in KINDS[purpose] else "a decoder such as Llama"
         words = "; a decoder classifies by its own words: add --head words" if purpose == "classify" else ""
         raise UnsupportedModelError(
-            f"{name!r} ({model_type}) is {'a decoder' if base.kind == 'decoder' else 'an encoder'}; "
+            f"{base.name!r} ({base.model_type}) is {'a decoder' if base.kind == 'decoder' else 'an encoder'}; "
             f"--task {purpose} needs {wanted}{words}"
         )
-    return base
+
+
+def refuse_purpose(base: Base, purpose: str) -> None:
+    """Raises UnsupportedModelError for a base that was loaded for something else which it is another form for."""
+    if base.places is not None:
+        if purpose != "generate":
+            raise UnsupportedModelError(f"{base.name!r} ({base.model_type}) is an encoder-decoder, which generates")
+        return
+    refuse_kind(base, purpose)
+    if base.kind == "encoder" and base.masked != (purpose == WORDS):
+        raise UnsupportedModelError(
+            "label words and other heads need different forms of an encoder; tune the one and the other apart"
+        )
 
 
 def pair_base_from(model: PreTrainedModel, tokenizer: Any, name: str, purpose: str) -> Base:

@@ -15,7 +15,7 @@ from edgetune.output import new_folder
 from edgetune.training.loop import Outcome, Progress
 from edgetune.training.run import train
 from edgetune.training.tensorboard import curves
-from edgetune.training.unfinished import LOG, folder_of, remove, unfinished
+from edgetune.training.unfinished import LOG, Unfinished, folder_of, remove, unfinished
 
 CONFIG = "run.toml"
 
@@ -52,12 +52,17 @@ def train_into(
                 report(progress)
 
             adapter, outcome = train(config, step, base, run)
-        run.record({"outcome": asdict(outcome)})
-        with new_folder(out, force=force, marker=(DESCRIPTION,)) as folder:
-            shutil.copyfile(run.folder / LOG, folder / LOG)
-            adapter.save(folder)
-            (folder / CONFIG).write_text(config.toml(), encoding="utf-8")
+        publish(out, run, adapter, outcome, force=force)
     return adapter, outcome
+
+
+def publish(out: str | Path, run: Unfinished, adapter: Adapter, outcome: Outcome, *, force: bool) -> None:
+    """The result of a run, with its log, at once."""
+    run.record({"outcome": asdict(outcome)})
+    with new_folder(out, force=force, marker=(DESCRIPTION,)) as folder:
+        shutil.copyfile(run.folder / LOG, folder / LOG)
+        adapter.save(folder)
+        (folder / CONFIG).write_text(run.config.toml(), encoding="utf-8")
 
 
 def refuse_taken(out: str | Path, *, force: bool) -> None:
