@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "Classify or generate with a bundle, in the terminal.",
     "bench": "Measure a bundle's speed and memory on this machine.",
     "compare": "Compare prompts and prefixes on your rows, and recommend one.",
+    "sweep": "Search methods, lengths, starts and learning rates for the best.",
     "import-peft": "Turn an adapter of Hugging Face PEFT into one of ours.",
     "export-peft": "Turn an adapter into one that Hugging Face PEFT loads.",
 }

@@ -5,12 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import Any
 
 from edgetune_runtime.spans import entities, is_bio
 
 MOST = 700.0
 """Of a loss: e to more than that is no number."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Values over seeds.
+
+    Attributes:
+        deviation: the sample's standard deviation; None for one seed, which has none.
+    """
+
+    mean: float
+    deviation: float | None
+    least: float
+    most: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    return Spread(mean(values), stdev(values) if len(values) > 1 else None, min(values), max(values))
 
 
 @dataclass(frozen=True)

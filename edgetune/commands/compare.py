@@ -31,7 +31,8 @@ from edgetune.commands.options import config_options, given_options
 @click.option("--seeds", type=int, help="Runs of each variant.  [default: 3]")
 @click.option("--out", required=True, help="Folder for the page, the figures, the adapters and the bundle.")
 @click.option("--config", "config_path", help="A TOML file with options of a run; the command line wins.")
-@click.option("--force", is_flag=True, help="Replace an earlier comparison.")
+@click.option("--force", is_flag=True, help="Replace an earlier comparison, and an unfinished one.")
+@click.option("--resume", is_flag=True, help="Continue a comparison that was killed or stopped.")
 def command(
     methods: str | None,
     lengths: str | None,
@@ -42,19 +43,21 @@ def command(
     out: str,
     config_path: str | None,
     force: bool,
+    resume: bool,
     **given: Any,
 ) -> None:
     """Compare prompts and prefixes with one budget: parameters, bytes, quality, latency; then recommend one."""
     from edgetune_export.bundle import export_bundle
     from edgetune_export.device import device_file
 
-    from edgetune.comparison.plan import SEEDS, evaluating, planned
+    from edgetune.comparison.plan import SEEDS, planned
     from edgetune.comparison.running import Exporting, compare_into
-    from edgetune.comparison.variants import changes_asked
     from edgetune.config import TrainConfig, read_config
     from edgetune.errors import ConfigError
     from edgetune.models.base import task_named
     from edgetune.reports.comparison import comparison_report, files_of
+    from edgetune.sweep.variant import evaluating
+    from edgetune.sweep.variants import changes_asked
 
     values = read_config(config_path) if config_path else {}
     values.update(given_options(given))
@@ -66,5 +69,7 @@ def command(
     lists = {"method": methods, "virtual_tokens": lengths, "init": inits, "reparameterise": reparameterise}
     plan = planned(config, changes_asked(lists, variants), SEEDS if seeds is None else seeds)
     report = comparison_report()
-    comparison = compare_into(out, plan, Exporting(export_bundle, device_file), report, files_of, force=force)
+    exporting = Exporting(export_bundle, device_file)
+    with report.interruption(out):
+        comparison = compare_into(out, plan, exporting, report, files_of, force=force, resume=resume)
     report.finish(out, comparison)

@@ -4,27 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean
 
-from edgetune.metrics import Measure, measure_of
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Values over seeds.
-
-    Attributes:
-        deviation: the sample's standard deviation; None for one seed, which has none.
-    """
-
-    mean: float
-    deviation: float | None
-    least: float
-    most: float
-
-
-def spread(values: Sequence[float]) -> Spread:
-    return Spread(mean(values), stdev(values) if len(values) > 1 else None, min(values), max(values))
+from edgetune.metrics import Measure, Spread, measure_of, spread
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,13 @@ import edgetune
 from edgetune.adapter import Adapter
 from edgetune.comparison.figures import BaseFigures, Comparison, RunFigures, VariantFigures
 from edgetune.comparison.latency import latencies
-from edgetune.comparison.plan import Plan, Variant
-from edgetune.comparison.runs import Sets, Trained, best_of, of_variant
+from edgetune.comparison.plan import Plan
+from edgetune.comparison.runs import Trained, best_of, of_variant
 from edgetune.config import TrainConfig
 from edgetune.evaluation.bundle import measured_task
 from edgetune.models.base import Base
+from edgetune.sweep.runs import Sets
+from edgetune.sweep.variant import Variant
 
 DeviceFile = Callable[[str, Adapter, Base], bytes]
 
@@ -61,7 +63,7 @@ def figures_of(
         base_parameters=base.parameters,
         data=config.data,
         eval_data=str(config.eval_data),
-        rows=len(sets.train.rows),
+        rows=sets.count or 0,
         eval_rows=len(rows),
         labels=len(sets.labels),
         steps=config.steps,

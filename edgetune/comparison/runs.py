@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Protocol
 
 from edgetune.adapter import Adapter
-from edgetune.comparison.plan import Plan, Run, Variant
+from edgetune.comparison.plan import Plan, Run
 from edgetune.data.rows import Conversation
 from edgetune.errors import DataError
-from edgetune.methods.lengths import positions_taken, suffix_length
 from edgetune.metrics import better
 from edgetune.models.base import Base
-from edgetune.training.examples import text_limit
-from edgetune.training.heads import untrained
+from edgetune.sweep.runs import Sets, kept_run, sets_of
+from edgetune.sweep.variant import Variant
 from edgetune.training.loop import Outcome, Progress
 from edgetune.training.result import CONFIG
-from edgetune.training.run import train
-from edgetune.training.sets import Rows, examples_of, read_sets
 
 
 class Watch(Protocol):
@@ -34,15 +31,6 @@ class Watch(Protocol):
 
 
 @dataclass(frozen=True)
-class Sets:
-    """The rows of a comparison."""
-
-    train: Rows
-    held_out: Rows
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Trained:
     """A run with what it left and what was seen on the way."""
 
@@ -52,39 +40,23 @@ class Trained:
     seen: Sequence[Progress]
 
 
-def sets_of(plan: Plan) -> Sets:
+def measurable_sets(plan: Plan) -> Sets:
     """Raises DataError for rows that cannot be used, or chats to measure on: the runtime has no templates."""
-    (train_rows, held_out), labels = read_sets(plan.config)
-    for row in held_out.rows:
+    sets = sets_of(plan.config)
+    for row in sets.held_out.rows:
         if isinstance(row, Conversation):
             raise DataError(
-                f"{held_out.path}:{row.line}: chats cannot be measured on the exported bundle, which has no template; "
-                "give --eval-data rows with prompt and completion"
+                f"{sets.held_out.path}:{row.line}: chats cannot be measured on the exported bundle, which has no "
+                "template; give --eval-data rows with prompt and completion"
             )
-    return Sets(train_rows, held_out, labels)
+    return sets
 
 
-def refuse_what_cannot_run(plan: Plan, base: Base, sets: Sets) -> None:
-    """What any of the runs would refuse, before the first."""
-    words = None
-    for variant in plan.variants:
-        words = untrained(base, variant.config, sets.labels, sets.train).words
-    taken = max(positions_taken(base, variant.config) for variant in plan.variants)
-    suffix = max(suffix_length(variant.config) for variant in plan.variants)
-    for rows in (sets.train, sets.held_out):
-        examples_of(base, rows, text_limit(base, taken, plan.config.max_length), words, suffix)
-
-
-def trained_run(run: Run, base: Base, watch: Watch) -> Trained:
-    seen: list[Progress] = []
+def trained_run(run: Run, base: Base, watch: Watch, folder: Path) -> Trained:
+    """Kept in the folder under its number."""
     with watch.run(run) as tell:
-
-        def step(progress: Progress) -> None:
-            seen.append(progress)
-            tell(progress)
-
-        adapter, outcome = train(run.config, step, base)
-    return Trained(run, adapter, outcome, seen)
+        kept = kept_run(folder / f"run-{run.number}", run.config, base, tell)
+    return Trained(run, kept.adapter, kept.outcome, kept.seen)
 
 
 def of_variant(trained: Sequence[Trained], variant: Variant) -> list[Trained]:

@@ -17,12 +17,15 @@ from edgetune.comparison.choice import choice_of
 from edgetune.comparison.figures import Comparison, Latency, VariantFigures
 from edgetune.comparison.plan import Run
 from edgetune.comparison.running import BUNDLE, FIGURES
+from edgetune.errors import EdgetuneError
 from edgetune.reports.page.page import page
 from edgetune.reports.page.paragraph import recommendation
 from edgetune.reports.page.wording import ms_told, quality_name, quality_told, seconds_told, share_told, short_name
 from edgetune.reports.sizes import sized
 from edgetune.reports.training import training_report
+from edgetune.sweep.workplace import PLAN
 from edgetune.training.loop import Progress
+from edgetune.training.unfinished import folder_of
 
 FORMAT, FORMAT_VERSION = "edgetune-comparison", 1
 PAGE = "report.html"
@@ -46,7 +49,23 @@ class ComparisonReport:
     def stage(self, name: str) -> None:
         self.say(name)
 
-    def finish(self, out: str, comparison: Comparison) -> None:
+    @contextmanager
+    def interruption(self, out: str) -> Iterator[None]:
+        """What ends it inside and is no error of ours leaves the finished runs; it says how to go on from there."""
+        try:
+            yield
+        except EdgetuneError:
+            raise
+        except BaseException:
+            if (folder_of(out) / PLAN).is_file():
+                self.say("finished runs are kept; continue with --resume")
+            raise
+
+    def finish(self, out: str, comparison: Comparison | None) -> None:
+        """None: there was nothing left to do."""
+        if comparison is None:
+            self.say(f"{Path(out)} was finished already")
+            return
         self.printed.print(comparison_table(comparison))
         self.printed.print()
         self.printed.print(recommendation(comparison, choice_of(comparison)), highlight=False, markup=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -65,14 +65,14 @@ def publish(out: str | Path, run: Unfinished, adapter: Adapter, outcome: Outcome
         (folder / CONFIG).write_text(run.config.toml(), encoding="utf-8")
 
 
-def refuse_taken(out: str | Path, *, force: bool) -> None:
+def refuse_taken(out: str | Path, *, force: bool, marker: Sequence[str] = (DESCRIPTION,)) -> None:
     """`new_folder`'s own refusals, before any work: a result could be written there."""
 
     class Tried(Exception):
         pass
 
     try:
-        with new_folder(out, force=force, marker=(DESCRIPTION,)):
+        with new_folder(out, force=force, marker=marker):
             raise Tried
     except Tried:
         pass

@@ -24,6 +24,7 @@ LAYERS = (
     {"together"},
     {"evaluation"},
     {"bench"},
+    {"sweep"},
     {"comparison"},
     {"reports"},
     {"demo"},

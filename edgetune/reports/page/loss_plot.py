@@ -9,7 +9,7 @@ from edgetune.comparison.figures import Comparison, VariantFigures
 from edgetune.reports.page.axes import Scale, across, drawing, frame, padded, upwards
 from edgetune.reports.page.marks import colour, dash
 from edgetune.reports.page.markup import Markup, element
-from edgetune.reports.page.quality_plot import count_told, value_told
+from edgetune.reports.page.scatter import count_told, value_told
 
 Curve = list[tuple[int, float]]
 

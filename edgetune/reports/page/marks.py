@@ -29,10 +29,10 @@ def mark(method: str, x: float, y: float) -> Markup:
     return element("path", d=points, class_="mean")
 
 
-def swatch(method: str, index: int) -> Markup:
+def swatch(method: str, index: int, *, line: bool = True) -> Markup:
     """The mark and the line of a variant, for a legend or a table; the name beside it says the same."""
-    line = element("line", x1=0, x2=30, y1=9, y2=9, class_="curve", stroke_dasharray=dash(index))
+    drawn = [element("line", x1=0, x2=30, y1=9, y2=9, class_="curve", stroke_dasharray=dash(index))] if line else []
     return element(
-        "svg", line, mark(method, 15, 9), viewBox="0 0 30 18", width=30, height=18,
+        "svg", *drawn, mark(method, 15, 9), viewBox="0 0 30 18", width=30, height=18,
         class_=f"swatch {colour(index)}", aria_hidden="true",
     )  # fmt: skip

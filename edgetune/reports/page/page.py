@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from edgetune.comparison.choice import Choice
 from edgetune.comparison.figures import Comparison
 from edgetune.reports.page.dimensions import LETTERS, PAPERS
@@ -37,11 +39,15 @@ def page(comparison: Comparison, choice: Choice) -> str:
         section("How this was measured", measured(comparison), runs(comparison)),
         section("What lies beside this page", beside(choice)),
     ]
+    return document(title, body, comparison.versions)
+
+
+def document(title: str, body: Sequence[Markup], versions: Mapping[str, str]) -> str:
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width,initial-scale=1"),
-        element("meta", name="generator", content=f"edgetune {comparison.versions.get('edgetune', '')}".strip()),
+        element("meta", name="generator", content=f"edgetune {versions.get('edgetune', '')}".strip()),
         element("title", title),
         element("style", Markup(STYLE)),
     )

@@ -64,6 +64,8 @@ svg text{font-family:inherit;fill:var(--ink)}
 .seed-curve{fill:none;stroke:var(--c);stroke-width:1;opacity:.35}
 .spread{stroke:var(--c);stroke-width:2;opacity:.6}
 .seed{fill:var(--c);opacity:.55}
+.faint .mean{opacity:.45}.faint .seed,.faint .spread{opacity:.2}
+.front{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 4}
 .mean{fill:var(--c);stroke:var(--page);stroke-width:1.5}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.4rem;margin:.5rem 0}
 dt{color:var(--soft)}

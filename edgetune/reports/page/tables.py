@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgetune.comparison.figures import Comparison, VariantFigures, spread
+from edgetune.comparison.figures import Comparison, VariantFigures
+from edgetune.metrics import spread
 from edgetune.reports.page.dimensions import DIMENSIONS
 from edgetune.reports.page.marks import swatch
 from edgetune.reports.page.markup import Markup, element, together

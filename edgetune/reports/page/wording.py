@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 from pathlib import PurePath
 
-from edgetune.comparison.figures import Comparison, Spread
+from edgetune.comparison.figures import Comparison
+from edgetune.metrics import Spread
 
 QUALITIES = {"accuracy": "accuracy", "f1": "entity F1", "mse": "squared error", "loss": "loss per token"}
 """By the name of the metric that quality is compared by."""
-SHARES = ("accuracy", "f1")
+SHARES = ("accuracy", "f1", "macro_f1", "precision", "recall")
 """Metrics between 0 and 1, told in percent."""
 GENERIC = {"model", "checkpoint", "base", "main", "latest", "output"}
 """Folder names that say nothing of the model in them."""
 
 
+def metric_named(name: str) -> str:
+    """What a metric is called: `entity F1`; those without a name of their own are what they are."""
+    return QUALITIES.get(name, name.replace("_", "-"))
+
+
 def quality_name(comparison: Comparison) -> str:
-    return QUALITIES[comparison.measure.name]
+    return metric_named(comparison.measure.name)
 
 
 def quality_told(metric: str, spread: Spread) -> str:

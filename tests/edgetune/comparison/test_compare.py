@@ -9,6 +9,7 @@ import pytest
 from edgetune.adapter import load_adapter
 from edgetune.config import TrainConfig, read_config
 from edgetune.evaluation.bundle import evaluate_bundle
+from edgetune.sweep import runs
 
 TASKS = ["classify", "generate"]
 
@@ -159,3 +160,31 @@ def test_options_of_the_methods_are_compared_in_one_bundle(cli, folders, rows, t
     }  # fmt: skip
     of = {one["name"]: one["parameters"] - one["head_parameters"] for one in figures}
     assert of["prefix-3-prefix_lengths-1-2"] == of["prefix-3-kv"] == 3 * 64
+
+
+def test_a_comparison_that_was_stopped_goes_on_with_what_is_left(cli, arguments, compared, tmp_path, monkeypatch):
+    """Stopped in the third of four runs; the figures are those of one that nothing disturbed."""
+    budget = ["--methods", "prompt,prefix", "--steps", 6, "--batch-size", 8, "--lengths", 3, "--seeds", 2]
+    given = [*arguments("classify"), *budget, "--eval-every", 3, "--out", tmp_path / "out"]
+    trained, original = [], runs.train_into
+
+    def counted(out, *args, **kwargs):
+        trained.append(out.name)
+        if trained == ["run-1", "run-2", "run-3"]:
+            raise KeyboardInterrupt
+        return original(out, *args, **kwargs)
+
+    monkeypatch.setattr(runs, "train_into", counted)
+    found = cli(*given)
+    assert found.code == 130 and "continue with --resume" in found.err and not (tmp_path / "out").exists()
+    assert "continue with --resume, or start over with --force" in cli(*given).err
+    assert "begun with other values" in cli(*given, "--learning-rate", 0.5, "--resume").err
+    found = cli(*given, "--resume")
+    assert found.code == 0, found.err
+    assert trained[3:] == ["run-3", "run-4"] and [path.name for path in tmp_path.iterdir()] == ["out"]
+    figures = json.loads((tmp_path / "out" / "comparison.json").read_text("utf-8"))
+    for ours, whole in zip(figures["variants"], compared["classify"].figures["variants"], strict=True):
+        for one, other in zip(ours["runs"], whole["runs"], strict=True):
+            assert [one[x] for x in ("metrics", "losses", "evaluations", "kept_step")] == [
+                other[x] for x in ("metrics", "losses", "evaluations", "kept_step")
+            ]

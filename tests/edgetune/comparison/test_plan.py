@@ -2,10 +2,11 @@
 
 import pytest
 
-from edgetune.comparison.plan import evaluating, planned
-from edgetune.comparison.variants import changes_asked
+from edgetune.comparison.plan import planned
 from edgetune.config import METHODS, TrainConfig
 from edgetune.errors import ConfigError
+from edgetune.sweep.variant import evaluating
+from edgetune.sweep.variants import changes_asked
 
 CONFIG = TrainConfig(model="m", data="d", eval_data="e", steps=10)
 NOTHING = {"method": None, "virtual_tokens": None, "init": None, "reparameterise": None}

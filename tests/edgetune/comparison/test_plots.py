@@ -6,7 +6,8 @@ import pytest
 
 from edgetune.reports.page.axes import HEIGHT, WIDTH, even_ticks, log_ticks, upwards
 from edgetune.reports.page.loss_plot import held_out_plot, smoothed, thinned, training_plot
-from edgetune.reports.page.quality_plot import labels, quality_plot
+from edgetune.reports.page.quality_plot import points_of, quality_plot
+from edgetune.reports.page.scatter import labels
 
 from .made import comparison_of, four_variants, variant_of
 
@@ -64,7 +65,7 @@ def test_labels_do_not_cover_each_other():
     from edgetune.reports.page.axes import across
 
     near = [variant_of(f"prefix-{i}", [0.9 + i / 1e4, 0.91], parameters=10_000 + i) for i in range(4)]
-    placed = labels(comparison_of(*near), across(5_000, 20_000, logarithmic=True), upwards(0.8, 1.0))
+    placed = labels(points_of(comparison_of(*near)), across(5_000, 20_000, logarithmic=True), upwards(0.8, 1.0))
     boxes = [label.box for label in placed]
     assert not any(a.shared(b) for i, a in enumerate(boxes) for b in boxes[:i])
 

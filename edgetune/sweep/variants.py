@@ -7,9 +7,9 @@ from dataclasses import fields
 from itertools import product
 from typing import Any
 
-from edgetune.comparison.plan import SHARED
 from edgetune.config import METHODS, TrainConfig
 from edgetune.errors import ConfigError
+from edgetune.sweep.variant import SHARED
 
 LISTS = frozenset({"prefix_layers", "prefix_lengths", "prefix_places"})
 """Options whose value may have commas."""
