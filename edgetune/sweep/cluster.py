@@ -40,8 +40,10 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_worker_niceness": "0",
 }
-"""No report of use to anyone, no files of its own, Ctrl-C is ours, and paths are from where the command was given."""
+"""No report of use to anyone, no files of its own, Ctrl-C is ours, paths are from where the command was given, and
+trials have the priority of the command instead of the least."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +192,12 @@ def searcher_of(session: Session) -> Any:
             else:
                 session.pruned(trial, result[STEP], result[VALUE])
 
+        def __reduce__(self) -> tuple[type, tuple[str]]:
+            """Ray writes it down to restore it later; ours is on the disk already."""
+            return str, ("the session",)
+
         def save(self, checkpoint_path: str) -> None:
-            """Nothing: the session is on the disk."""
+            """Nothing, for the same reason."""
 
         def restore(self, checkpoint_path: str) -> None:
             """Nothing either."""

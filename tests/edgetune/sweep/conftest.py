@@ -28,9 +28,11 @@ def plan(folders, rows):
 
     def made(lists, *, budget=None, **options):
         of_sweep = {name: options.pop(name) for name in SWEEP & options.keys()}
-        given = dict(steps=6, batch_size=4, eval_every=2, virtual_tokens=2, **options)
+        given = dict(steps=6, batch_size=4, eval_every=2, virtual_tokens=2)
         paths = dict(model=folders("bert"), data=rows("classify"), eval_data=rows("classify", "held_out"))
-        return sweep_planned(TrainConfig(**{**paths, **given}), space_asked(lists), budget or Budget(), **of_sweep)
+        return sweep_planned(
+            TrainConfig(**{**paths, **given, **options}), space_asked(lists), budget or Budget(), **of_sweep
+        )
 
     return made
 
