@@ -63,18 +63,12 @@ export class KeyValueCache {
   }
 
   /** Row i becomes what row `rows[i]` was; there are as many rows as that. What is in use is copied. */
-  take(rows: readonly number[]): void {
+  take(rows: readonly number[], capacity = this.capacity): void {
     const used = this.longest;
     this.buffers = this.buffers.map((old) => {
-      const [, ...shape] = old.dims;
-      const size = old.data.length / old.dims[0]!;
-      // fewer rows, each from behind its place, are moved where they lie
-      const inPlace = rows.every((row, i) => row >= i) && rows.length <= old.dims[0]!;
-      const data = inPlace ? old.data.subarray(0, rows.length * size) : new Float32Array(rows.length * size);
-      const next = { data, dims: [rows.length, ...shape] };
-      rows.forEach((row, i) => {
-        if (!inPlace || row !== i) copyPositions(old, row, next, i, used);
-      });
+      const [, heads, , size] = old.dims as [number, number, number, number];
+      const next = zeros([rows.length, heads, capacity, size]);
+      rows.forEach((row, i) => copyPositions(old, row, next, i, used));
       return next;
     });
     this.lengths = rows.map((row) => this.lengths[row]!);
@@ -88,13 +82,7 @@ export class KeyValueCache {
 
   /** S becomes `capacity`; what is in use is copied once. */
   grow(capacity: number): void {
-    const used = this.longest;
-    this.buffers = this.buffers.map((old) => {
-      const [rows, heads, , size] = old.dims as [number, number, number, number];
-      const next = zeros([rows, heads, capacity, size]);
-      for (let row = 0; row < rows; row++) copyPositions(old, row, next, row, used);
-      return next;
-    });
+    this.take([...this.lengths.keys()], capacity);
   }
 }
 

@@ -39,7 +39,7 @@ export class SharedDecoder implements ExtendableDecoder<SharedState> {
       // a row of its own: some backends read a buffer from its beginning, wherever an array in it begins
       const row = rows.length > 1 ? empty(1) : cache;
       row.put(0, pastOf(adapters[r]!));
-      logits.push(...(await this.#run([ids], row, [adapters[r]!])));
+      logits.push(...(await this.#run([ids], { cache: row, adapters: [adapters[r]!] }))[0]);
       const [length] = row.lengths;
       if (row !== cache) cache.put(r, row.buffers);
       cache.lengths[r] = length!;
@@ -49,17 +49,17 @@ export class SharedDecoder implements ExtendableDecoder<SharedState> {
 
   /** See `Decoder`. Throws ContextLengthError where the base is full. */
   step(tokenIds: readonly number[], state: SharedState): Promise<[RowLogits, SharedState]> {
-    return this.#goneOn(tokenIds.map((id) => [id]), state);
+    return this.#run(tokenIds.map((id) => [id]), state);
   }
 
   /** See `ExtendableDecoder`. Throws ContextLengthError where the base is full. */
   extend(tokenIds: readonly number[], state: SharedState): Promise<[RowLogits, SharedState]> {
-    return this.#goneOn([tokenIds], state);
+    return this.#run([tokenIds], state);
   }
 
   /** See `ExtendableDecoder`. Nothing is copied. */
   truncated(length: number, state: SharedState): SharedState {
-    const virtual = longestOf(state.adapters[0]?.past ?? []);
+    const virtual = longestOf(pastOf(state.adapters[0]!));
     state.cache.lengths = [Math.min(virtual + length, state.cache.lengths[0]!)];
     return state;
   }
@@ -75,21 +75,14 @@ export class SharedDecoder implements ExtendableDecoder<SharedState> {
     return { cache: state.cache, adapters: rows.map((row) => state.adapters[row]!) };
   }
 
-  async #goneOn(rows: readonly (readonly number[])[], state: SharedState): Promise<[RowLogits, SharedState]> {
-    return [await this.#run(rows, state.cache, state.adapters), state];
-  }
-
-  /** As many more tokens for every row, B of [T], more than one for one row alone → logits [B, V] of the last. */
-  async #run(
-    rows: readonly (readonly number[])[],
-    cache: KeyValueCache,
-    adapters: readonly (Adapter | null)[],
-  ): Promise<RowLogits> {
+  /** As many more tokens for every row, B of [T], more than one for one row alone. */
+  async #run(rows: readonly (readonly number[])[], state: SharedState): Promise<[RowLogits, SharedState]> {
+    const { cache, adapters } = state;
     const { layers, maxPositions, newPositionsFile } = this.graph;
     const count = rows[0]!.length;
     const width = cache.longest + count;
     const capacity = capacityFor(width, maxPositions);
-    if (width > cache.capacity) cache.grow(capacity);
+    if (capacity > cache.capacity) cache.grow(capacity);
     const feeds: Feeds = {
       input_ids: idsOf(rows),
       attention_mask: maskOf(cache.lengths.map((length) => length + count), width),
@@ -101,7 +94,7 @@ export class SharedDecoder implements ExtendableDecoder<SharedState> {
     const values = names.map((name) => found[name]!);
     const added = newPositionsFile === null ? values : parted(values[0]!.data, cache.buffers, count);
     cache.add(count, added, (row, buffer) => missingIn(pastOf(adapters[row]!), buffer));
-    return rowsOf(logits!);
+    return [rowsOf(logits!), state];
   }
 }
 

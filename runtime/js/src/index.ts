@@ -7,6 +7,7 @@
  */
 
 export type { LoadProgress } from "./bundle_files.js";
+export type { Device } from "./device.js";
 export {
   AdapterError,
   BaseMismatchError,

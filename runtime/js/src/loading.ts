@@ -7,6 +7,7 @@ import { AdapterSet } from "./adapter_set.js";
 import { type Backend, foundBackend, takesPaths } from "./backend.js";
 import { type Access, BundleFiles, type LoadProgress, openedManifest } from "./bundle_files.js";
 import { SharedDecoder } from "./decoder.js";
+import { type Device, hasGpu } from "./device.js";
 import { Encoder } from "./encoder.js";
 import { AdapterError } from "./errors.js";
 import { graphFile, type Manifest, weightFiles } from "./manifest.js";
@@ -29,7 +30,13 @@ export interface LoadOptions {
   readonly backend?: unknown;
   /** Threads of the graph; left out: the backend's own default. */
   readonly threads?: number | undefined;
-  /** More that ONNX Runtime takes, such as `executionProviders`. */
+  /**
+   * `"webgpu"`: the GPU where the backend is `onnxruntime-web/webgpu` and there is one, else WebAssembly. `"wasm"`,
+   * `"cpu"`: no GPU. Left out: as `"webgpu"`, but neither for weights in int8, whose products WebGPU lacks, nor on a GPU
+   * that is imitated in software. `model.device` says what it has become.
+   */
+  readonly device?: Device | undefined;
+  /** More that ONNX Runtime takes; with `executionProviders` nothing else is tried. */
   readonly sessionOptions?: InferenceSession.SessionOptions | undefined;
   /** Whether every file that is read is compared with its SHA-256; left out: true. */
   readonly verify?: boolean | undefined;
@@ -82,7 +89,9 @@ export async function load(bundle: BundleSource, options: LoadOptions = {}): Pro
   ]);
   signal?.throwIfAborted();
   const where = files.where(graphFile(manifest.graph));
-  const session = await openSession(graph, where, { backend, sessionOptions: sessionOptions(backend, options) });
+  const { device, sessionOptions: given } = options;
+  const onGpu = !given?.executionProviders && (device ? device === "webgpu" : manifest.precision !== "int8" && (await hasGpu()));
+  const session = await openSession(graph, where, { backend, onGpu, sessionOptions: sessionOptions(backend, options) });
   checkGraph(session, manifest, where);
   const known = manifest.standalone ? [foldedAdapter(manifest.standalone)] : adapters;
   const isEncoder = manifest.kind === "encoder";

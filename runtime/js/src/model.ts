@@ -2,6 +2,7 @@
 
 import { type Adapter, readAdapter } from "./adapter.js";
 import type { AdapterSet } from "./adapter_set.js";
+import type { Device } from "./device.js";
 import { classificationFrom, type Classifier, type Encoder } from "./encoder.js";
 import type { ExtendableDecoder } from "./engine.js";
 import { AdapterError, InputError, OptionError, TaskError } from "./errors.js";
@@ -83,6 +84,11 @@ export class Model {
   /** `"encoder"` or `"decoder"`. */
   get kind(): "encoder" | "decoder" {
     return this.manifest.kind;
+  }
+
+  /** What runs its graph. */
+  get device(): Device {
+    return this.#parts.session.device;
   }
 
   /** What its default adapter does: `"classify"`, `"regress"` or `"generate"`. */

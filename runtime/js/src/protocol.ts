@@ -1,5 +1,6 @@
 /** What a page and its worker say to each other. */
 
+import type { Device } from "./device.js";
 import * as errors from "./errors.js";
 import type { AdapterInfo } from "./results.js";
 
@@ -30,6 +31,7 @@ export type Told =
 export interface Description {
   readonly kind: "encoder" | "decoder";
   readonly task: string;
+  readonly device: Device;
   readonly defaultAdapter: string | null;
   readonly adapters: ReadonlyMap<string, AdapterInfo>;
 }

@@ -7,6 +7,7 @@
  */
 
 import type { LoadProgress } from "./bundle_files.js";
+import type { Device } from "./device.js";
 import { EdgetuneError } from "./errors.js";
 import type { TokenIds } from "./inputs.js";
 import type { LoadOptions } from "./loading.js";
@@ -55,6 +56,11 @@ export class RemoteModel implements Pick<Model, "classify" | "regress" | "genera
   /** See `Model`. */
   get task(): string {
     return this.#description.task;
+  }
+
+  /** See `Model`. */
+  get device(): Device {
+    return this.#description.device;
   }
 
   /** See `Model`. */

@@ -3,6 +3,7 @@
 import type { InferenceSession, Tensor } from "onnxruntime-common";
 
 import { type Backend, type Numbers } from "./backend.js";
+import { type Device, deviceOf } from "./device.js";
 import { BundleError, said } from "./errors.js";
 import type { Floats } from "./floats.js";
 import { type Manifest } from "./manifest.js";
@@ -17,6 +18,8 @@ export interface Resources {
   readonly backend: Backend;
   /** What ONNX Runtime takes; what is left out here is its own default. */
   readonly sessionOptions: InferenceSession.SessionOptions;
+  /** Whether WebGPU is tried first. */
+  readonly onGpu: boolean;
 }
 
 /** The bytes of a graph and of the files beside it, or where a backend finds it itself. */
@@ -38,6 +41,7 @@ export class Session {
   constructor(
     private readonly inner: InferenceSession,
     private readonly backend: Backend,
+    readonly device: Device,
   ) {}
 
   get inputNames(): readonly string[] {
@@ -48,16 +52,13 @@ export class Session {
     return this.inner.outputNames;
   }
 
-  /** The numbers as a tensor over the same memory. */
-  tensor(numbers: Numbers): Tensor {
-    const kind = numbers.data instanceof BigInt64Array ? "int64" : "float32";
-    return new this.backend.Tensor(kind, numbers.data as Float32Array, numbers.dims);
-  }
-
   /** The outputs of the graph by name. */
   async run(feeds: Feeds, outputs: readonly string[]): Promise<Record<string, Floats>> {
     const tensors: Record<string, Tensor> = {};
-    for (const [name, numbers] of Object.entries(feeds)) tensors[name] = this.tensor(numbers);
+    for (const [name, { data, dims }] of Object.entries(feeds)) {
+      const kind = data instanceof Float32Array ? "float32" : "int64";
+      tensors[name] = new this.backend.Tensor(kind, data as Float32Array, dims);
+    }
     return (await this.#inTurn(() => this.inner.run(tensors, outputs))) as unknown as Record<string, Floats>;
   }
 
@@ -76,9 +77,9 @@ export class Session {
 
 /** A session over the graph; throws BundleError, naming `where`, if the backend cannot open it. */
 export async function openSession(files: GraphFiles, where: string, resources: Resources): Promise<Session> {
-  const { backend, sessionOptions } = resources;
-  const options = { ...OPTIONS, ...sessionOptions };
-  try {
+  const { backend, onGpu, sessionOptions } = resources;
+  const opened = async (more: InferenceSession.SessionOptions) => {
+    const options = { ...OPTIONS, ...sessionOptions, ...more };
     const inner =
       "path" in files
         ? await backend.InferenceSession.create(files.path, options)
@@ -86,7 +87,12 @@ export async function openSession(files: GraphFiles, where: string, resources: R
             ...options,
             ...(files.beside.length && { externalData: files.beside }),
           });
-    return new Session(inner, backend);
+    return new Session(inner, backend, deviceOf(backend, options));
+  };
+  try {
+    // a build without WebGPU says so at once, and a graph may need what WebGPU lacks
+    const found = onGpu && (await opened({ executionProviders: ["webgpu"] }).catch(() => null));
+    return found || (await opened({}));
   } catch (error) {
     throw new BundleError(`${where}: ONNX Runtime cannot open the graph (${said(error)}). Export it again.`);
   }

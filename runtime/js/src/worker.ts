@@ -64,6 +64,6 @@ export function serve(options: ServeOptions = {}, port: Port = globalThis as unk
   port.start?.();
 }
 
-function described({ kind, task, defaultAdapter, adapters }: Model): Description {
-  return { kind, task, defaultAdapter, adapters };
+function described({ kind, task, device, defaultAdapter, adapters }: Model): Description {
+  return { kind, task, device, defaultAdapter, adapters };
 }
