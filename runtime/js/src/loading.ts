@@ -31,7 +31,7 @@ export interface LoadOptions {
   /** Threads of the graph; left out: the backend's own default. */
   readonly threads?: number | undefined;
   /**
-   * `"webgpu"`: the GPU where the backend is `onnxruntime-web/webgpu` and there is one, else WebAssembly. `"wasm"`,
+   * `"webgpu"`: the GPU where there is one and the build of `onnxruntime-web` has it, else WebAssembly. `"wasm"`,
    * `"cpu"`: no GPU. Left out: as `"webgpu"`, but neither for weights in int8, whose products WebGPU lacks, nor on a GPU
    * that is imitated in software. `model.device` says what it has become.
    */

@@ -112,6 +112,7 @@ describe("on WebGPU", { skip, timeout: 420_000 }, () => {
       write: false,
       format: "esm",
       platform: "browser",
+      alias: { "onnxruntime-web": "onnxruntime-web/wasm" },
       conditions: ["onnxruntime-web-use-extern-wasm"],
     });
     const plain = await servedPage(new Map([["/page.js", outputFiles[0]!.contents]]));
