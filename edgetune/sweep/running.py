@@ -109,7 +109,10 @@ def refuse_nothing(session: Session) -> None:
         return
     if "failed" in ends:
         why = next(record.why for record in session.records.values() if record.end == "failed")
-        raise EdgetuneError(f"none of {len(ends)} trials is complete, {ends.count('failed')} failed; the first: {why}")
+        raise EdgetuneError(
+            f"none of {len(ends)} trials is complete, {ends.count('failed')} failed; the first: {why}. "
+            "Start over with --force and other options"
+        )
     raise ConfigError("no trial is complete: continue with --resume and a larger budget")
 
 

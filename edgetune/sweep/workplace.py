@@ -45,9 +45,7 @@ class Workplace:
 
 
 @contextmanager
-def workplace(
-    out: str | os.PathLike[str], kind: str, plan: Mapping[str, Any], *, force: bool, resume: bool
-) -> Iterator[Workplace]:
+def workplace(out: str | Path, kind: str, plan: Mapping[str, Any], *, force: bool, resume: bool) -> Iterator[Workplace]:
     """The workplace of a `sweep` or a `comparison`, new or continued; it stays where it is until it is removed.
 
     `plan` holds what must not change in between: values by name, and hashes by names with a space in them.
@@ -71,7 +69,7 @@ def workplace(
         yield Workplace(folder, continued=resume)
 
 
-def refuse_unfinished(out: str | os.PathLike[str], kind: str, *, force: bool, resume: bool) -> None:
+def refuse_unfinished(out: str | Path, kind: str, *, force: bool, resume: bool) -> None:
     """Before any work.
 
     Raises:
@@ -93,7 +91,7 @@ def refuse_unfinished(out: str | os.PathLike[str], kind: str, *, force: bool, re
         )
 
 
-def published(out: str | os.PathLike[str], figures: str) -> bool:
+def published(out: str | Path, figures: str) -> bool:
     """It was killed after its result had appeared and before its workplace was gone; `figures` is a file of both."""
     try:
         digest = hashlib.sha256(Path(out, figures).read_bytes()).hexdigest()

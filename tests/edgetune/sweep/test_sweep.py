@@ -10,6 +10,8 @@ import pytest
 from edgetune.adapter import load_adapter
 from edgetune.cli import main
 from edgetune.config import TrainConfig, read_config
+from edgetune.errors import ConfigError
+from edgetune.sweep import runs
 from edgetune.training.result import train_into
 
 pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'edgetune[sweep]'")
@@ -93,22 +95,33 @@ def test_a_run_that_lags_is_stopped_and_said_to_be(cli, arguments, figures, tmp_
     assert figures(tmp_path / "out")["rungs"] == [4]
 
 
-def test_a_trial_that_fails_is_told_and_the_others_go_on(cli, arguments, figures, tmp_path):
-    found = cli(
-        *arguments("--methods", "prompt", "--lengths", 2, "--learning-rates", "1e38,0.1"), "--out", tmp_path / "out"
-    )
+@pytest.fixture
+def diverging(monkeypatch):
+    """Runs at a rate of 0.01 end as those do whose loss is no longer a number."""
+    original = runs.train_into
+
+    def train(out, config, *args, **kwargs):
+        if config.learning_rate == 0.01:
+            raise ConfigError("the loss is nan at step 3; a learning rate below 0.01 may help")
+        return original(out, config, *args, **kwargs)
+
+    monkeypatch.setattr(runs, "train_into", train)
+
+
+def test_a_trial_that_fails_is_told_and_the_others_go_on(cli, arguments, figures, tmp_path, diverging):
+    rates = ["--methods", "prompt", "--lengths", 2, "--learning-rates", "0.01,0.1"]
+    found = cli(*arguments(*rates), "--out", tmp_path / "out")
     assert found.code == 0, found.err
     bad, good = figures(tmp_path / "out")["trials"]
-    assert (bad["end"], good["end"]) == ("failed", "complete") and "a learning rate below 1e+38 may help" in bad["why"]
-    assert f"failed: {bad['why']}" in found.err
+    assert (bad["end"], good["end"]) == ("failed", "complete") and bad["why"].startswith("the loss is nan at step 3")
+    assert f"failed: {bad['why']}" in found.err and bad["why"] in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
-def test_where_every_trial_fails_the_first_reason_is_told(cli, arguments, tmp_path):
-    found = cli(
-        *arguments("--methods", "prompt", "--lengths", 2, "--learning-rates", "1e38"), "--out", tmp_path / "out"
-    )
-    assert found.code == 1 and "none of 1 trials is complete, 1 failed; the first: the loss is" in found.err
-    assert not (tmp_path / "out").exists()
+def test_where_every_trial_fails_the_first_reason_is_told(cli, arguments, tmp_path, diverging):
+    rates = ["--methods", "prompt,prefix", "--lengths", 2, "--learning-rates", "0.01"]
+    found = cli(*arguments(*rates), "--out", tmp_path / "out")
+    assert found.code == 1 and not (tmp_path / "out").exists()
+    assert "none of 2 trials is complete, 2 failed; the first: the loss is nan at step 3" in found.err
 
 
 def test_no_trial_begins_beyond_the_budget(cli, arguments, figures, tmp_path):
