@@ -200,8 +200,8 @@ def prompt_keys_and_values(base: Base, virtual: Virtual) -> list[tuple[Tensor, T
 
 
 def keys_and_values(base: Base, input_ids: Tensor, virtual: Virtual = NOTHING) -> list[tuple[Tensor, Tensor]]:
-    """What every layer's attention keeps of one row, `[1, K, P + T, D]` each: a prefix that equals that text."""
-    mask = torch.ones(1, virtual.length + input_ids.shape[1], dtype=torch.int64)
+    """What every layer's attention keeps of a row, `[B, K, P + T, D]` each: a prefix that equals that text."""
+    mask = torch.ones(input_ids.shape[0], virtual.length + input_ids.shape[1], dtype=torch.int64)
     state = Pass(record=True)
     run(base, input_ids, mask, virtual, state, headless=True)
     joined = zip(virtual.prefix, state.seen) if virtual.prefix else (((), layer) for layer in state.seen)

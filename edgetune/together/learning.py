@@ -28,7 +28,7 @@ def joint_gradients(works: Sequence[Work], products: AbstractContextManager[obje
     `products` surrounds each forward pass.
     """
     with products:
-        virtuals = [as_read(tuned) for tuned, _ in works]
+        virtuals = as_read([tuned for tuned, _ in works])
     losses = [0.0] * len(works)
     for numbers in mixed(virtuals):
         tasks = [works[i][0] for i in numbers]
@@ -50,7 +50,7 @@ def joint_gradients(works: Sequence[Work], products: AbstractContextManager[obje
 @torch.no_grad()
 def measured_together(works: Sequence[Work]) -> list[dict[str, float]]:
     """What `measured` gives for each task."""
-    virtuals = [as_read(tuned) for tuned, _ in works]
+    virtuals = as_read([tuned for tuned, _ in works])
     metrics: list[dict[str, float]] = [{}] * len(works)
     for numbers in mixed(virtuals):
         tasks = [works[i][0] for i in numbers]

@@ -15,7 +15,7 @@ from edgetune.models.attention import Pass
 from edgetune.models.base import Base
 from edgetune.models.cross_entropy import frozen_head_losses
 from edgetune.models.encoder_decoder import decoded, encoded
-from edgetune.models.forward import logits_at, read_states, run, with_prompt_as_past
+from edgetune.models.forward import keys_and_values, logits_at, read_states, run
 from edgetune.models.forward_pairs import by_order, cache_of, encoder_inputs, output_head_at, places_of
 from edgetune.models.virtual import Virtual, longest
 from edgetune.together.rows import Part, Share
@@ -37,10 +37,35 @@ class Found:
     answers: Tensor | None = None
 
 
-def as_read(tuned: Tuned) -> Virtual:
-    """A task's virtual tokens as its rows have them: a decoder's prompt goes in front once, not once a row."""
-    virtual = tuned.virtual()
-    return with_prompt_as_past(tuned.base, virtual) if tuned.base.kind == "decoder" else virtual
+def as_read(tasks: Sequence[Tuned]) -> list[Virtual]:
+    """Each task's virtual tokens as its rows have them: a decoder's prompt goes in front once, not once a row.
+
+    Prompts of one length, behind prefixes of one length, are run together.
+    """
+    base, found = tasks[0].base, [tuned.virtual() for tuned in tasks]
+    if base.kind != "decoder":
+        return found
+    alike: dict[Any, list[int]] = {}
+    for i, virtual in enumerate(found):
+        if virtual.prompt is not None:
+            lengths = tuple(key.shape[2] for key, _ in virtual.prefix or ())
+            alike.setdefault((virtual.prompt_length, lengths), []).append(i)
+    for group in alike.values():
+        virtuals = [found[i] for i in group]
+        layers = keys_and_values(base, torch.zeros(len(group), 0, dtype=torch.int64), side_by_side(virtuals))
+        split = [[x.split(1) for x in layer] for layer in layers]
+        for row, i in enumerate(group):
+            prefix = [(keys[row], values[row]) for keys, values in split]
+            found[i] = Virtual(prefix=prefix, suffix=found[i].suffix)
+    return found
+
+
+def side_by_side(virtuals: Sequence[Virtual]) -> Virtual:
+    """Prefixes and prompts of equal lengths as those of a batch."""
+    prompts: list[Any] = [virtual.prompt for virtual in virtuals]
+    layers = zip(*(virtual.prefix or () for virtual in virtuals))
+    prefix = [(torch.cat([k for k, _ in layer]), torch.cat([v for _, v in layer])) for layer in layers]
+    return Virtual(prompt=torch.cat(prompts), prefix=prefix or None)
 
 
 def mixing_key(virtual: Virtual) -> int:

@@ -39,6 +39,7 @@ DECODER = [
     dict(task="generate", method="prompt", virtual_tokens=3, prompt_position="both"),
     dict(head="words", method="prompt", virtual_tokens=3, prompt_position="after"),
     dict(task="generate", method="prefix", prefix_lengths="4,1"),
+    dict(task="generate", method="prompt+prefix", virtual_tokens=2),
 ]
 
 
