@@ -4,6 +4,7 @@ import random
 
 import pytest
 import torch
+from references.pairs import pair_base
 
 from edgetune.config import TrainConfig
 from edgetune.methods.head import LinearHead
@@ -80,13 +81,8 @@ def gradients(tuned):
     return {name: x.clone() for name, x in found.items()}
 
 
-@pytest.mark.parametrize("family, options", [
-    ("bert", ENCODER), ("roberta", ENCODER), ("distilbert", ENCODER), ("modernbert", ENCODER), ("deberta-v2", ENCODER),
-    ("llama", DECODER), ("mistral", DECODER), ("gemma2", DECODER), ("bloom", DECODER),
-])  # fmt: skip
-def test_tasks_of_every_form_are_mixed_and_each_is_as_if_alone(family, options):
-    base = base_of(family)
-    works = [work(base, seed, **x) for seed, x in enumerate(options)]
+def assert_as_if_alone(works):
+    """A pass of all gives each the loss, gradient and metrics of a pass of its own."""
     alone = []
     for tuned, rows in works:
         loss = joint_gradient(tuned, [batch_of(rows, PAD)])
@@ -99,7 +95,43 @@ def test_tasks_of_every_form_are_mixed_and_each_is_as_if_alone(family, options):
         found = gradients(tuned)
         for name, x in wanted.items():
             torch.testing.assert_close(found[name], x, rtol=2e-4, atol=2e-4 * x.abs().max().item(), msg=name)
-    assert all(p.grad is None for p in base.model.parameters())
+    assert all(p.grad is None for p in works[0][0].base.model.parameters())
+
+
+@pytest.mark.parametrize("family, options", [
+    ("bert", ENCODER), ("roberta", ENCODER), ("distilbert", ENCODER), ("modernbert", ENCODER), ("deberta-v2", ENCODER),
+    ("llama", DECODER), ("mistral", DECODER), ("gemma2", DECODER), ("bloom", DECODER),
+])  # fmt: skip
+def test_tasks_of_every_form_are_mixed_and_each_is_as_if_alone(family, options):
+    base = base_of(family)
+    assert_as_if_alone([work(base, seed, **x) for seed, x in enumerate(options)])
+
+
+PAIRS = [
+    dict(method="prefix", virtual_tokens=3),
+    dict(method="prefix", virtual_tokens=3, prefix_places="decoder"),
+    dict(method="prefix", virtual_tokens=2, prefix_places="encoder"),
+    dict(method="prefix", virtual_tokens=4, prefix_places="cross,encoder"),
+    dict(method="prefix", virtual_tokens=2),
+    dict(method="prompt", virtual_tokens=4),
+    dict(method="prompt", virtual_tokens=3, prompt_position="both"),
+    dict(method="prompt+prefix", virtual_tokens=3, prefix_places="encoder"),
+]
+
+
+@pytest.mark.parametrize("family", ["BART", "T5", "Marian"])
+def test_tasks_of_an_encoder_decoder_are_mixed_wherever_their_prefixes_go(family):
+    base = pair_base(family)
+    works = []
+    for seed, options in enumerate(PAIRS):
+        config, chance = TrainConfig(task="generate", seed=seed, **options), random.Random(seed)
+        rows = []
+        for _ in range(5 + seed):
+            written = [chance.randrange(6, 30) for _ in range(chance.randint(1, 6))]
+            text = [chance.randrange(6, 30) for _ in range(chance.randint(1, 8))]
+            rows.append(Example(text, decoder_ids=(2, *written[:-1]), targets=tuple(written)))
+        works.append((Tuned(base, starting_soft(base, config, (), torch.Generator().manual_seed(seed))), rows))
+    assert_as_if_alone(works)
 
 
 def test_a_task_whose_numbers_are_gone_does_not_reach_the_others(base):
