@@ -11,6 +11,8 @@ from statistics import median
 from typing import Any
 
 import edgetune_runtime
+from edgetune_runtime.manifest import read_manifest
+from edgetune_runtime.memory import weight_bytes
 
 from edgetune.bench.figures import Bench, Plan, Point
 from edgetune.bench.machine import bandwidth_gb_s, resident_bytes
@@ -55,10 +57,10 @@ def bench(
     brief = answer_of(model, task, replace(plan, new_tokens=1))
     switch = switch_us(brief, texts, [name for name, info in model.adapters.items() if info.task == task])
     tell("the machine's bandwidth")
-    sizes = {file: file.stat().st_size for file in Path(path).rglob("*") if file.is_file()}
+    size = sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
     return Bench(
         str(path), model.kind, task, chosen, resources.get("threads"),
-        sum(sizes.values()), sum(size for file, size in sizes.items() if ".onnx" in file.name),
+        size, weight_bytes(read_manifest(Path(path))),
         (loaded - started) * 1e3, first_answer_ms, added, tuple(points), switch, bandwidth_gb_s(),
     )  # fmt: skip
 

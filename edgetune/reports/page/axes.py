@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgetune.reports.page.markup import Markup, element
 
 WIDTH, HEIGHT = 480, 330
-LEFT, RIGHT, TOP, BOTTOM = 68, 14, 14, 50
+LEFT, RIGHT, TOP, BOTTOM = 78, 14, 14, 50
 """Pixels of the plot's view box; the margins hold the labels."""
 
 
@@ -80,8 +80,8 @@ def frame(
     drawn.append(element("line", class_="axis", x1=x.start, x2=x.end, y1=y.start, y2=y.start))
     middle = (y.start + y.end) / 2
     drawn.append(element("text", across_title, x=(x.start + x.end) / 2, y=HEIGHT - 8, class_="title middle"))
-    turned = f"rotate(-90 15 {middle:g})"
-    drawn.append(element("text", up_title, x=15, y=middle, transform=turned, class_="title middle"))
+    turned = f"rotate(-90 13 {middle:g})"
+    drawn.append(element("text", up_title, x=13, y=middle, transform=turned, class_="title middle"))
     return drawn
 
 

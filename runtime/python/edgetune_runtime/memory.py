@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .cache import STEP
 from .errors import MemoryLimitError
 from .layer import Layer
-from .manifest import FileEntry, Manifest
+from .manifest import Manifest
 
 FLOAT_BYTES = 4
 HELD = {"fp32": 1.1, "fp16": 3.0, "int8": 1.5, "int4": 1.75}
@@ -129,17 +129,19 @@ def longest_text(memory: Memory, free_bytes: int) -> int:
 def fixed_bytes(manifest: Manifest, adapter_limit_bytes: int | None) -> int:
     """What is there whatever is asked."""
     pair, files = manifest.encoder_decoder, manifest.files
-    graphs = [manifest.graph.file, *([pair.encoder_file] if pair else [])]
-    weights = sum(files_bytes(files, graph) for graph in graphs) * HELD.get(manifest.precision, max(HELD.values()))
+    weights = weight_bytes(manifest) * HELD.get(manifest.precision, max(HELD.values()))
     tokenizers = [manifest.tokenizer.file, *([pair.target_tokenizer] if pair and pair.target_tokenizer else [])]
     adapters = sum(files[file].size_bytes for file in manifest.adapters.values())
     held = adapters if adapter_limit_bytes is None else min(adapters, adapter_limit_bytes)
     return int(weights) + TOKENIZER_HELD * sum(files[file].size_bytes for file in tokenizers) + held
 
 
-def files_bytes(files: Mapping[str, FileEntry], graph: str) -> int:
-    """Of a graph and of the weights beside it."""
-    return sum(entry.size_bytes for name, entry in files.items() if name == graph or name.startswith(f"{graph}."))
+def weight_bytes(manifest: Manifest) -> int:
+    """Of the graphs that this runtime opens, and of the weights beside each."""
+    pair = manifest.encoder_decoder
+    graphs = [manifest.graph.file, *([pair.encoder_file] if pair else [])]
+    sizes = {name: entry.size_bytes for name, entry in manifest.files.items()}
+    return sum(size for name, size in sizes.items() if any(name == x or name.startswith(f"{x}.") for x in graphs))
 
 
 def layer_bytes(layer: Layer) -> int:
