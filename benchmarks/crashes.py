@@ -208,8 +208,8 @@ def killed(writer: Writer, first: int, rng: random.Random) -> int | None:
     return int(whole[-1]) if whole else None
 
 
-CALLS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "ctypes.call_function")
-LATER_S = 0.005
+CALLS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "ctypes.dlsym")
+EXCHANGE, LATER_S = "ctypes.dlsym renameat2", 0.005
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def calls_of(writer: Writer, n: int) -> Calls:
 
     def noted(event: str, given: tuple[Any, ...]) -> None:
         if event in CALLS:
-            seen.append(f"{event} {given[0]}" if event != "ctypes.call_function" else event)
+            seen.append(f"{event} {given[event == 'ctypes.dlsym']}")
 
     def write(k: int) -> None:
         if k > n:
@@ -248,41 +248,50 @@ def calls_of(writer: Writer, n: int) -> Calls:
     with os.fdopen(reading) as said:
         calls = json.loads(said.read())
     os.waitpid(process, 0)
-    exchange = max(i for i, x in enumerate(calls) if x == "ctypes.call_function")
+    exchange = calls.index(EXCHANGE)
     # a tree is walked to be synced: the last walk that began before the exchange
     walk = max(i for i, x in enumerate(calls[:exchange]) if x.startswith("os.scandir"))
     first = next(i for i in range(walk, -1, -1) if calls[i].startswith("os.scandir") and ".partial-" in calls[i])
     return Calls(first, exchange, len(calls))
 
 
-def killed_at(writer: Writer, first: int, call: int, later_s: float | None) -> int | None:
-    """Kills a process before that one of its calls, or `later_s` behind it; the last result that it said was whole."""
+def killed_at(writer: Writer, first: int, call: int, later_s: float | None) -> tuple[int | None, int | None]:
+    """Kills a process before that one of its calls, or `later_s` behind it.
+
+    The last result that it said was whole, and the one that has to be there, where that is known.
+    """
     reading, writing = os.pipe()
-    count = 0
+    count, there = 0, first - 1
 
     def noted(event: str, given: tuple[Any, ...]) -> None:
-        nonlocal count
-        if event in CALLS:
-            count += 1
-            if count == call + 1:
-                if later_s is None:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                os.write(writing, b"here\n")
+        nonlocal count, there
+        if event not in CALLS:
+            return
+        count += 1
+        if count == call + 1 and later_s is None:
+            os.write(writing, f"there {there}\n".encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif count == call + 1:
+            os.write(writing, b"here\n")
+        if f"{event} {given[-1]}" == EXCHANGE:
+            there += 1
 
     process = child(writer, first, writing, noted)
     os.close(writing)
+    whole, exact = None, None
     with os.fdopen(reading) as said:
-        lines = []
         for line in said:
             if line == "here\n":
                 time.sleep(later_s or 0)
                 os.kill(process, signal.SIGKILL)
+            elif line.startswith("there"):
+                exact = int(line.split()[1])
             else:
-                lines.append(int(line))
+                whole = int(line)
     status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     if status != -signal.SIGKILL:
         raise RuntimeError(f"the process ended by itself with {status}")
-    return lines[-1] if lines else None
+    return whole, exact
 
 
 def problems_of(name: str, kills: int, rng: random.Random, folder: Path) -> list[str]:
@@ -300,8 +309,7 @@ def problems_of(name: str, kills: int, rng: random.Random, folder: Path) -> list
             said = killed(writer, first, rng)
         else:
             call, later_s = calls.drawn(kill % 3, rng), rng.choice((None, rng.uniform(0, LATER_S)))
-            said = killed_at(writer, first, call, later_s)
-            exact = None if later_s is not None else last if call <= calls.exchanged else first
+            said, exact = killed_at(writer, first, call, later_s)
         least = last if said is None else said
         try:
             found = writer.number()

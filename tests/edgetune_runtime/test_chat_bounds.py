@@ -5,6 +5,7 @@ import pytest
 from edgetune_runtime import EdgetuneError
 from edgetune_runtime.chat_template import ChatTemplate
 from references.chat_templates import TEMPLATES
+from references.hostile import HOSTILE, text_of
 from references.limits import MEGABYTE, outcome_of
 
 pytest.importorskip("jinja2")
@@ -68,6 +69,14 @@ BOMBS = {
 
 @pytest.mark.parametrize("source", BOMBS.values(), ids=BOMBS)
 def test_a_template_that_does_too_much_is_refused_in_little_memory(source):
+    found = outcome_of(lambda: ChatTemplate(source, {}).rendered(MESSAGES))
+    assert isinstance(found.error, EdgetuneError), repr(found.error)
+    assert found.peak_bytes <= 64 * MEGABYTE
+
+
+@pytest.mark.parametrize("name", HOSTILE["templates"])
+def test_what_every_language_refuses_is_refused(name):
+    source = text_of(HOSTILE["templates"][name])
     found = outcome_of(lambda: ChatTemplate(source, {}).rendered(MESSAGES))
     assert isinstance(found.error, EdgetuneError), repr(found.error)
     assert found.peak_bytes <= 64 * MEGABYTE

@@ -13,6 +13,7 @@ import pytest
 from edgetune_runtime import BundleError, EdgetuneError
 from edgetune_runtime.external_data import external_files
 from edgetune_runtime.json_text import json_from
+from references.hostile import HOSTILE, adapter_of, text_of
 from references.limits import MEGABYTE, outcome_of
 from safetensors.numpy import load_file, save
 
@@ -110,23 +111,9 @@ def test_links_in_a_circle_are_refused(copied):
     refused(lambda: edgetune_runtime.load(copied), BundleError)
 
 
-MANIFESTS = {
-    "deep": "[" * 500_000,
-    "deep objects": '{"x":' * 200_000,
-    "huge": " " * (8 << 20) + "{}",
-    "many objects": "[" + "{}," * 900_000 + "{}]",
-    "twice": '{"format": "edgetune-bundle", "format": "other"}',
-    "a long number": '{"format_version": ' + "9" * 100_000 + "}",
-    "a large number": '{"format_version": 1e400}',
-    "not a number": '{"format_version": NaN}',
-    "no object": '"edgetune-bundle"',
-    "no text": "\ud800",
-    "nothing": "",
-}
-
-
-@pytest.mark.parametrize("text", MANIFESTS.values(), ids=MANIFESTS)
-def test_a_manifest_that_is_made_to_do_harm_is_refused(copied, text):
+@pytest.mark.parametrize("name", HOSTILE["manifests"])
+def test_a_manifest_that_is_made_to_do_harm_is_refused(copied, name):
+    text = text_of(HOSTILE["manifests"][name])
     (copied / "bundle.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     refused(lambda: edgetune_runtime.load(copied), BundleError, "bundle.json", len(text))
 
@@ -159,11 +146,6 @@ def test_layers_that_the_graph_does_not_have_are_refused(copied):
         refused(lambda: edgetune_runtime.load(copied, threads=1).generate("a", max_new_tokens=2))
 
 
-def header(said, tensors=b""):
-    text = said if isinstance(said, bytes) else json.dumps(said).encode()
-    return len(text).to_bytes(8, "little") + text + tensors
-
-
 def metadata():
     import safetensors
 
@@ -171,34 +153,9 @@ def metadata():
         return file.metadata()
 
 
-def entry(dtype, shape, start, end):
-    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-
-
-FILES = {
-    "a gigantic header": (2**62).to_bytes(8, "little") + b"{}",
-    "a header longer than the file": (10**6).to_bytes(8, "little") + b"{}",
-    "a long header": header(b'{"__metadata__": {"x": "' + b"a" * (4 << 20) + b'"}}'),
-    "many tensors": header({str(i): entry("F32", [0], 0, 0) for i in range(100_000)}),
-    "a deep header": header(b'{"x":' * 100_000),
-    "a tensor twice": header(b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},'
-                             b'"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', bytes(4)),
-    "overlapping tensors": header({"x": entry("F32", [2], 0, 8), "y": entry("F32", [2], 4, 12)}, bytes(12)),
-    "offsets beyond the file": header({"x": entry("F32", [2], 2**40, 2**40 + 8)}, bytes(8)),
-    "offsets backwards": header({"x": entry("F32", [2], 8, 0)}, bytes(8)),
-    "negative offsets": header({"x": entry("F32", [2], -8, 0)}, bytes(8)),
-    "a shape that overflows": header({"x": entry("F32", [2**32, 2**32], 0, 0)}),
-    "a shape that overflows to what is there": header({"x": entry("F32", [2**62, 4], 0, 0)}),
-    "an empty shape of gigantic sides": header({"x": entry("F32", [0, 2**62], 0, 0)}),
-    "a type that there is not": header({"x": entry("F31", [1], 0, 4)}, bytes(4)),
-    "a type that numpy lacks": header({"x": entry("BF16", [1], 0, 2)}, bytes(2)),
-    "no header": b"",
-    "half a length": b"\x01\x02",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("data", FILES.values(), ids=FILES)
-def test_an_adapter_that_is_made_to_do_harm_is_refused(copied, data):
+@pytest.mark.parametrize("name", HOSTILE["adapters"])
+def test_an_adapter_that_is_made_to_do_harm_is_refused(copied, name):
+    data = adapter_of(HOSTILE["adapters"][name])
     path = copied / "adapters/seven.safetensors"
     listed(copied, "adapters/seven.safetensors", data)
     refused(lambda: edgetune_runtime.load(copied), EdgetuneError, str(path), len(data))
@@ -206,8 +163,9 @@ def test_an_adapter_that_is_made_to_do_harm_is_refused(copied, data):
     refused(lambda: model.add_adapter(path, "x"), EdgetuneError, "", len(data))
 
 
-@pytest.mark.parametrize("text", ["[" * 400_000, '{"x":' * 100_000, '{"name": "a", "name": "b"}', "9" * 100_000, ""])
-def test_metadata_that_is_made_to_do_harm_is_refused(copied, text):
+@pytest.mark.parametrize("name", HOSTILE["metadata"])
+def test_metadata_that_is_made_to_do_harm_is_refused(copied, name):
+    text = text_of(HOSTILE["metadata"][name])
     data = save(load_file(SHARED / "adapters/seven.safetensors"), {"edgetune": text})
     listed(copied, "adapters/seven.safetensors", data)
     refused(lambda: edgetune_runtime.load(copied), EdgetuneError, "metadata", len(data))
@@ -255,6 +213,13 @@ TOKENIZERS = {
     "deep": b'{"model":' * 100_000,
     "no tokenizer": b"[]",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE["tokenizers"])
+def test_a_tokenizer_that_makes_a_short_text_a_huge_one_is_refused(copied, name):
+    data = replaced({}, **HOSTILE["tokenizers"][name])
+    listed(copied, "tokenizer.json", data)
+    refused(lambda: used(copied), BundleError, "huge", len(data))
 
 
 @pytest.mark.parametrize("data", TOKENIZERS.values(), ids=TOKENIZERS)

@@ -164,6 +164,6 @@ function pastFrom(tensors: AdapterTensors, manifest: Manifest): Floats[] {
 
 function notTaken(where: string, what: string): AdapterError {
   return new AdapterError(
-    `${where}: ${what}, which this bundle's graph does not take. Export the bundle again, with this adapter.`,
+    `${where}: ${what}, which this bundle's graph does not take. Export the bundle again.`,
   );
 }

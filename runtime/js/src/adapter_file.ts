@@ -1,10 +1,11 @@
 /** An adapter's safetensors file: its metadata and its tensors, from its bytes. */
 
 import { type AdapterMetadata, metadataFrom } from "./adapter_metadata.js";
-import { Fields, isObject, isWhole } from "./checked.js";
+import { Fields, isObject, isWhole, type Json } from "./checked.js";
 import { AdapterError, said } from "./errors.js";
+import { objectFrom } from "./json_text.js";
 import { type Floats, fromHalf, sizeOf } from "./floats.js";
-import { checkScales, expanded } from "./scaled_tensors.js";
+import { expanded } from "./scaled_tensors.js";
 
 const METADATA_KEY = "edgetune";
 /** The header's length stands in front of it. */
@@ -58,7 +59,11 @@ export class AdapterTensors {
         `${this.where}: \`${name}\` has the shape [${dims.join(", ")}], and [${wanted}] fits this base and its labels.`,
       );
     }
-    return { data: kind === "F32" ? new Float32Array(buffer) : fromHalf(new Uint16Array(buffer)), dims };
+    const data = kind === "F32" ? new Float32Array(buffer) : fromHalf(new Uint16Array(buffer));
+    if (!data.every(Number.isFinite)) {
+      throw new AdapterError(`${this.where}: \`${name}\` holds NaN or infinity. Export it again.`);
+    }
+    return { data, dims };
   }
 
   /** As `taken`; null where it is absent. */
@@ -69,35 +74,34 @@ export class AdapterTensors {
 
 /** The adapter in a file's bytes; throws AdapterError if it is none of this version. */
 export function readAdapterFile(bytes: Uint8Array, where: string): AdapterFile {
-  const [header, data] = headerOf(bytes, where);
-  const about = header["__metadata__"];
-  const text = isObject(about) ? about[METADATA_KEY] : undefined;
+  const [{ __metadata__: about, ...entries }, data] = headerOf(bytes, where);
   const found = new Map<string, Stored>();
-  for (const [name, entry] of Object.entries(header)) {
-    if (name !== "__metadata__") found.set(name, storedFrom(entry, name, data, where));
+  // one lies behind the other
+  const place = ([, entry]: [string, any]) => entry?.data_offsets?.[0] + entry?.data_offsets?.[1];
+  let end = 0;
+  for (const [name, entry] of Object.entries(entries).sort((a, b) => place(a) - place(b))) {
+    const stored = storedFrom(entry, name, data, end, where);
+    end += stored.buffer.byteLength;
+    found.set(name, stored);
   }
-  const total = [...found.values()].reduce((sum, x) => sum + x.buffer.byteLength, 0);
-  if (total !== data.length) throw notWhole(where, "tensors do not fill it");
-  checkScales(where, found);
-  const tensors = new AdapterTensors(where, expanded(found));
-  return { where, metadata: metadataOf(text, where), tensors, sizeBytes: bytes.length };
+  if (end !== data.length) throw notWhole(where, "tensors do not fill it");
+  const tensors = new AdapterTensors(where, expanded(where, found));
+  return { where, metadata: metadataOf(about?.[METADATA_KEY], where), tensors, sizeBytes: bytes.length };
 }
 
-function headerOf(bytes: Uint8Array, where: string): [Record<string, unknown>, Uint8Array] {
+function headerOf(bytes: Uint8Array, where: string): [Record<string, any>, Uint8Array] {
   const length =
     bytes.length < LENGTH_BYTES ? NaN : Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
-  if (!(LENGTH_BYTES + length <= bytes.length)) throw notWhole(where, "its header is longer than it");
-  let header: unknown;
+  if (!(LENGTH_BYTES + length <= bytes.length)) throw notWhole(where, "its header is longer");
   try {
-    header = JSON.parse(new TextDecoder().decode(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + length)));
+    const header = objectFrom(bytes.subarray(LENGTH_BYTES, LENGTH_BYTES + length));
+    return [header, bytes.subarray(LENGTH_BYTES + length)];
   } catch (error) {
     throw notWhole(where, said(error));
   }
-  if (!isObject(header)) throw notWhole(where, "its header is no object");
-  return [header, bytes.subarray(LENGTH_BYTES + length)];
 }
 
-function storedFrom(entry: unknown, name: string, data: Uint8Array, where: string): Stored {
+function storedFrom(entry: unknown, name: string, data: Uint8Array, from: number, where: string): Stored {
   const [kind, dims, offsets] = isObject(entry) ? [entry["dtype"], entry["shape"], entry["data_offsets"]] : [];
   if (typeof kind !== "string" || !Array.isArray(dims) || !dims.every(isWhole) || !Array.isArray(offsets)) {
     throw notWhole(where, `\`${name}\` is not described`);
@@ -105,28 +109,18 @@ function storedFrom(entry: unknown, name: string, data: Uint8Array, where: strin
   const width = Object.hasOwn(BYTES, kind) ? BYTES[kind]! : 0;
   if (!width) throw unreadable(where, name, kind);
   const [start, end] = offsets as [unknown, unknown];
-  if (!isWhole(start) || !isWhole(end) || end > data.length || end - start !== sizeOf(dims) * width) {
+  if (start !== from || !isWhole(end) || end > data.length || end - start !== sizeOf(dims) * width) {
     throw notWhole(where, `\`${name}\` does not lie in it`);
   }
   return { kind, dims, buffer: new Uint8Array(data.subarray(start, end)).buffer };
 }
 
 function metadataOf(text: unknown, where: string): AdapterMetadata {
-  if (typeof text !== "string") {
-    throw new AdapterError(
-      `${where}: has no \`${METADATA_KEY}\` metadata, so it is no adapter. Export it again.`,
-    );
-  }
-  let data: unknown;
+  let data: Json;
   try {
-    data = JSON.parse(text);
+    data = objectFrom(text);
   } catch (error) {
-    throw new AdapterError(
-      `${where}: its \`${METADATA_KEY}\` metadata is not JSON (${said(error)}). Export it again.`,
-    );
-  }
-  if (!isObject(data)) {
-    throw new AdapterError(`${where}: its \`${METADATA_KEY}\` metadata is not an object. Export it again.`);
+    throw new AdapterError(`${where}: has no \`${METADATA_KEY}\` metadata (${said(error)}). Copy it again.`);
   }
   return metadataFrom(new Fields(data, `${where}: ${METADATA_KEY}`, AdapterError));
 }

@@ -33,9 +33,7 @@ export class AdapterSet {
 
   /** One less; throws AdapterError if it is not here, or if it is the bundle's default. */
   remove(name: string): void {
-    if (!this.byName.has(name)) {
-      throw new AdapterError(`no adapter ${shown(name)} here. Known: ${listed(this.byName.keys())}.`);
-    }
+    if (!this.byName.has(name)) throw this.#unknown(name);
     if (name === this.default) {
       throw new AdapterError(
         `${shown(name)} is the bundle's default adapter. Keep it, or replace it.`,
@@ -56,10 +54,14 @@ export class AdapterSet {
       }
       const found = this.byName.get(name);
       if (found) return found;
-      throw new AdapterError(
-        `no adapter ${shown(name)} here. Known: ${listed(this.byName.keys())}. Add one with addAdapter.`,
-      );
+      throw this.#unknown(name);
     });
+  }
+
+  #unknown(name: string): AdapterError {
+    return new AdapterError(
+      `no adapter ${shown(name)} here. Known: ${listed(this.byName.keys())}. Add one with addAdapter.`,
+    );
   }
 
   /**
@@ -72,7 +74,7 @@ export class AdapterSet {
     if (found.includes(null)) {
       const doing = task === "classify" ? "classifying" : "regression";
       throw new AdapterError(
-        `${doing} needs an adapter: the base alone has no labels. Known: ${listed(this.byName.keys())}.`,
+        `${doing} needs an adapter: the base has no labels. Known: ${listed(this.byName.keys())}.`,
       );
     }
     this.refuseOtherTasks(found, task);

@@ -45,7 +45,7 @@ export class Fields {
     if (this.has(key) && this.data[key] === value) return;
     throw new this.error(
       `${this.where}: \`${key}\` is ${this.#shown(key)}, and this runtime reads ` +
-        `${shown(value)}. Update edgetune-runtime, or export again with a matching edgetune.`,
+        `${shown(value)}. Update edgetune-runtime, or export again.`,
     );
   }
 

@@ -1,9 +1,9 @@
 /** A folder of the file system, in Node: the backend maps the weights itself, and hashes are taken as files are read. */
 
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, realpathSync, statSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { BundleError, said } from "./errors.js";
@@ -15,7 +15,7 @@ const BLOCK_BYTES = 1 << 20;
 /** The folder at a path or a `file:` URL. */
 export function folderSource(given: string | URL): Source {
   const folder = given instanceof URL ? fileURLToPath(given) : given;
-  const pathOf = (path: string) => join(folder, ...path.split("/"));
+  const pathOf = (path: string) => insideOf(folder, join(folder, ...path.split("/")));
   return {
     where: folder,
     isRemote: false,
@@ -49,12 +49,31 @@ export function folderSource(given: string | URL): Source {
   };
 }
 
+/** The path of a file; throws BundleError where links lead out of the folder, and for what is no file: a pipe is not read. */
+function insideOf(folder: string, path: string): string {
+  let real: string;
+  try {
+    if (!statSync(path).isFile()) throw new BundleError(`${path}: is no file. Copy or export the bundle again.`);
+    real = realpathSync(path);
+  } catch (error) {
+    if (error instanceof BundleError) throw error;
+    return path; // whoever reads it says what is wrong
+  }
+  if (relative(realpathSync(folder), real).startsWith("..")) {
+    throw new BundleError(
+      `${path}: is a link that leads out of the bundle. Copy the bundle with its files, not with links to them.`,
+    );
+  }
+  return path;
+}
+
 /** The bytes of the file at a path or a `file:` URL. */
 export function readPath(given: string | URL): Promise<Uint8Array> {
   return readFile(given);
 }
 
 async function unreadable(folder: string, path: string, error: unknown): Promise<BundleError> {
+  if (error instanceof BundleError) return error;
   const found = await stat(folder).catch(() => null);
   if (!found) return new BundleError(`${folder}: no such folder. Pass the folder that holds ${FILE_NAME}.`);
   if (!found.isDirectory()) {

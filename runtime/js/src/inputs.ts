@@ -33,13 +33,10 @@ export function place(index: number, isOne = false): string {
 export function adaptersFor(choice: unknown, count: number): AdapterChoice[] {
   const fits = (x: unknown) => typeof x === "string" || x === null || x === undefined;
   if (fits(choice)) return new Array<AdapterChoice>(count).fill(choice as AdapterChoice);
-  if (!Array.isArray(choice) || !choice.every(fits)) {
-    throw new InputError(`adapter: is ${shown(choice)}. Pass a name, null, or a list with one of them per text.`);
-  }
-  if (choice.length !== count) {
-    throw new InputError(`adapter: lists ${choice.length} names for ${count} texts. Pass one per text.`);
-  }
-  return [...choice];
+  if (Array.isArray(choice) && choice.every(fits) && choice.length === count) return [...choice];
+  throw new InputError(
+    `adapter: is ${shown(choice)}. Pass a name, null, or a list of ${count} of them.`,
+  );
 }
 
 /** Token ids [T]; throws InputError, naming the first that is not of the vocabulary. */

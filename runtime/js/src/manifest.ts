@@ -1,8 +1,9 @@
 /** `bundle.json`, read and checked: the manifest of a bundle, as frozen values. */
 
 import { type AdapterMetadata, metadataFrom } from "./adapter_metadata.js";
-import { Fields, isObject, type Json } from "./checked.js";
+import { Fields, type Json } from "./checked.js";
 import { BundleError, said } from "./errors.js";
+import { objectFrom } from "./json_text.js";
 import { type Layer, layersFrom } from "./layer.js";
 import { listed, shown } from "./shown.js";
 
@@ -10,11 +11,7 @@ const FORMAT = "edgetune-bundle";
 const FORMAT_VERSION = 1;
 export const FILE_NAME = "bundle.json";
 
-const TASKS: Record<string, readonly string[]> = {
-  encoder: ["classify", "tag", "regress"],
-  decoder: ["generate", "classify"],
-  "encoder-decoder": ["generate"],
-};
+const TASKS: Record<string, readonly string[]> = { encoder: ["classify", "regress"], decoder: ["generate", "classify"] };
 
 /** What a runtime must know of the ONNX graph. */
 export interface Graph {
@@ -107,14 +104,11 @@ export function weightFiles(manifest: Manifest): string[] {
 
 /** The manifest in the bytes of a `bundle.json`; `where` is named in errors: BundleError for what is none. */
 export function readManifest(bytes: Uint8Array, where: string): Manifest {
-  let data: unknown;
+  let data: Json;
   try {
-    data = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    data = objectFrom(bytes);
   } catch (error) {
     throw new BundleError(`${where}: is not whole JSON (${said(error)}). Export the bundle again.`);
-  }
-  if (!isObject(data)) {
-    throw new BundleError(`${where}: holds ${shown(data)} where an object should be. Export the bundle again.`);
   }
   return manifestFrom(data, where);
 }
@@ -127,22 +121,18 @@ export function manifestFrom(data: Json, where: string): Manifest {
   const form = top.oneOf("form", ["shared", "standalone"] as const);
   const kind = top.oneOf("kind", ["encoder", "decoder", "encoder-decoder"] as const);
   const task = top.oneOf("task", ["classify", "generate", "tag", "regress"] as const);
-  if (!TASKS[kind]!.includes(task)) {
+  if (kind === "encoder-decoder" || !TASKS[kind].includes(task)) {
     throw new BundleError(
-      `${where}: the kind ${shown(kind)} with the task ${shown(task)} is not known to this runtime. ` +
-        "Update edgetune-runtime.",
+      `${where}: the kind ${shown(kind)} with the task ${shown(task)} is not run by the JavaScript runtime. Use the ` +
+        "Python runtime, or export again.",
     );
-  }
-  if (kind === "encoder-decoder" || task === "tag") {
-    const what = task === "tag" ? "token labelling" : "encoder-decoders";
-    throw new BundleError(`${where}: ${what} are not run by the JavaScript runtime yet. Use the Python runtime.`);
   }
   const [base, tokenizer] = [top.object("base"), top.object("tokenizer")];
   const files = filesFrom(top);
   const inFiles = (name: string) => {
     if (files.has(name)) return name;
     throw new BundleError(
-      `${where}: names the file ${shown(name)} but does not list it under \`files\`. Export the bundle again.`,
+      `${where}: does not list the file ${shown(name)}. Export the bundle again.`,
     );
   };
   const graph = graphFrom(top.object("graph"));

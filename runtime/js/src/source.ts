@@ -70,7 +70,7 @@ export async function readFileLike(file: FileLike, signal?: AbortSignal): Promis
     return [await bytesOf(url.href, fetch, { signal }), where];
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new AdapterError(`${where}: cannot be read (${said(error)}). Pass the place of one adapter's .safetensors.`);
+    throw new AdapterError(`${where}: cannot be read (${said(error)}). Check the address.`);
   }
 }
 
@@ -147,7 +147,7 @@ function filesSource(given: Iterable<File> | ArrayLike<File> | FileMap): Source 
     isRemote: false,
     async read(path, { onBytes }) {
       const file = files.get(path);
-      if (!file) throw new BundleError(`the files: have no ${path}. Pass all files of the bundle's folder.`);
+      if (!file) throw new BundleError(`the files: have no ${path}. Pass all of the bundle's folder.`);
       const bytes = new Uint8Array(await file.arrayBuffer());
       onBytes?.(bytes.length);
       return bytes;

@@ -4,6 +4,7 @@ import { Tokenizer as Inner } from "@huggingface/tokenizers";
 
 import { ControlTokens } from "./control_tokens.js";
 import { BundleError, said } from "./errors.js";
+import { checkGrowth } from "./tokenizer_limits.js";
 
 /** A text and what belongs behind it. */
 export interface Pair {
@@ -36,7 +37,9 @@ export class Tokenizer {
     json: () => any,
     readonly splitSpecialTokens = true,
   ) {
-    this.#inner = new Inner(json(), {});
+    const file = json();
+    checkGrowth(file);
+    this.#inner = new Inner(file, {});
     this.control = new ControlTokens(this.#inner, json);
   }
 
@@ -106,7 +109,7 @@ export function readTokenizer(bytes: Uint8Array, where: string, splitSpecialToke
     return new Tokenizer(() => JSON.parse(new TextDecoder().decode(bytes)), splitSpecialTokens);
   } catch (error) {
     throw new BundleError(
-      `${where}: is no tokenizer that this version can read (${said(error)}). Update @huggingface/tokenizers.`,
+      `${where}: is no tokenizer (${said(error)}). Update @huggingface/tokenizers.`,
     );
   }
 }

@@ -7,8 +7,8 @@ import { FILE_NAME, type FileEntry } from "./manifest.js";
 export function checkFile(where: string, entry: FileEntry, sizeBytes: number, sha256: string | null): void {
   if (sizeBytes !== entry.sizeBytes) {
     throw new BundleError(
-      `${where}: has ${sizeBytes} bytes where ${FILE_NAME} lists ${entry.sizeBytes}: it was altered, or ` +
-        "the copy is not whole. Export the bundle again.",
+      `${where}: has ${sizeBytes} bytes where ${FILE_NAME} lists ${entry.sizeBytes}: it was altered. ` +
+        "Export the bundle again.",
     );
   }
   if (sha256 !== null && sha256 !== entry.sha256) {
@@ -23,7 +23,7 @@ export async function sha256Of(bytes: Uint8Array): Promise<string> {
   const subtle = globalThis.crypto?.subtle;
   if (!subtle) {
     throw new OptionError(
-      "verify: there is no Web Cryptography here. Serve the page over https or from localhost, or pass verify: false.",
+      "verify: there is no Web Cryptography here. Serve the page over https, or pass false.",
     );
   }
   const digest = new Uint8Array(await subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));

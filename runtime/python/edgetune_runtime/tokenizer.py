@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .control_tokens import ControlTokens
+from .control_tokens import OPEN, ControlTokens
 from .errors import BundleError
+from .long_texts import CHARACTERS, MARGIN, beginning, most_characters, splits_at_words
 from .tokenizer_limits import check_growth, encoding_of, is_panic, text_of
 
 if TYPE_CHECKING:
@@ -43,14 +45,16 @@ class Tokenizer:
         """At most `max_tokens` token ids, special ones included, and how many there were before the cut.
 
         A cut takes the text's last tokens and keeps the special tokens behind it; of a pair, the longer is cut first.
+        Of a text that is far too long there were more: see `beginning`.
         """
-        first, pair = parts_of(text)
+        first, pair = parts_of(self.beginning(text, max_tokens))
         inner, found = self._encoded(first, pair)
         ids = found.ids
         return (ids if len(ids) <= max_tokens else truncated(inner, first, pair, max_tokens)), len(ids)
 
     def encode_with_spans(self, text: str, max_tokens: int | None) -> tuple[list[int], list[tuple[int, int]], int]:
         """As `encode_within`, with the characters of `text` that each token covers; a special token covers none."""
+        text = text if max_tokens is None else self.beginning(text, max_tokens)
         inner, found = self._encoded(readable(text))
         length = len(found.ids)
         if max_tokens is not None and length > max_tokens:
@@ -60,6 +64,32 @@ class Tokenizer:
             found = inner.post_process(found, None, add_special_tokens=True)
         spans = [(0, 0) if special else span for span, special in zip(found.offsets, found.special_tokens_mask)]
         return found.ids, spans, length
+
+    def beginning(self, text: Any, tokens: int | None) -> Any:
+        """The beginning of a text that is far too long, if it alone has more than so many tokens, wherever it stands.
+
+        They are those that the whole text begins with. A text that is not far too long, or of which that is not known,
+        is itself, and so is a pair; None: there is no limit.
+        """
+        if not isinstance(text, str) or tokens is None or len(text) <= 2 * CHARACTERS * (tokens + MARGIN):
+            return text
+        if OPEN in text:  # what is hidden has other tokens than what was typed
+            return text
+        return beginning(self._inner, readable(text), tokens) if self._splits_at_words else text
+
+    def exceeds(self, text: Text, tokens: int | None) -> bool:
+        """Whether it is certain from its length that a text has more than so many tokens; None: there is no limit."""
+        if not isinstance(text, str) or tokens is None or len(text) <= CHARACTERS * tokens:
+            return False
+        return self._most_characters is not None and len(text) > self._most_characters * tokens
+
+    @cached_property
+    def _splits_at_words(self) -> bool:
+        return splits_at_words(self._inner)
+
+    @cached_property
+    def _most_characters(self) -> int | None:
+        return most_characters(self._inner)
 
     def encode_parts(self, text: Text) -> tuple[list[int], list[tuple[int, int]]]:
         """As `encode`, with the first token of the text, and of its pair, and the one behind their last."""

@@ -20,11 +20,10 @@ MOST_ADDED = 1_000
 
 def check_growth(inner: tokenizers.Tokenizer) -> None:
     """Raises ValueError where replacements, one behind the other, make a short text a huge one."""
-    for part in (inner.normalizer, inner.decoder):
-        if part is not None:
-            growth, added = growth_of(json.loads(part.__getstate__()))
-            if growth > MOST_GROWTH or added > MOST_ADDED:
-                raise ValueError("its replacements make a short text a huge one")
+    parts = [json.loads(x.__getstate__()) for x in (inner.normalizer, inner.decoder) if x is not None]
+    growth, added = growth_of(parts)
+    if growth > MOST_GROWTH or added > MOST_ADDED:
+        raise ValueError("its replacements make a short text a huge one")
 
 
 def growth_of(rule: Any) -> tuple[float, int]:
