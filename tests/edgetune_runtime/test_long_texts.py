@@ -128,7 +128,11 @@ def test_ten_megabytes_are_cut_or_refused_in_little_memory(piece):
 def reader(tmp_path_factory):
     """A decoder whose tokenizer splits at words."""
     folder = shutil.copytree(GOLDEN / "decoder-shared", tmp_path_factory.mktemp("long") / "bundle")
-    (folder / "tokenizer.json").write_text(made("byte level").to_str(), "utf-8")
+    text = made("byte level").to_str()
+    (folder / "tokenizer.json").write_text(text, "utf-8")
+    manifest = json.loads((folder / "bundle.json").read_text("utf-8"))
+    manifest["files"]["tokenizer.json"]["size_bytes"] = len(text.encode())
+    (folder / "bundle.json").write_text(json.dumps(manifest), "utf-8")
     return edgetune_runtime.load(folder, threads=1, verify=False)
 
 
