@@ -128,6 +128,11 @@ def table_of(done: list[Fed]) -> list[str]:
     return ["".join(f"{x:>14}" for x in row) for row in rows]
 
 
+def executions_of(log: str) -> int:
+    """Of all runs that a log tells of."""
+    return sum(int(line.split()[1]) for line in log.splitlines() if line.startswith("DONE "))
+
+
 def keep() -> None:
     """The corpus is what it was and what adds to the code that it reaches."""
     from keeping import keep_new
@@ -170,6 +175,8 @@ def main() -> int:
     log("\n".join(["", "executions", *table_of(done)]))
     total, problems = sum(x.executions for x in done), sum(len(x.problems) for x in done)
     log(f"DONE {total} executions, {problems} problems")
+    if asked.log:
+        log(f"all runs of this log: {executions_of(asked.log.read_text())} executions")
     return 1 if problems else 0
 
 

@@ -109,6 +109,10 @@ def test_the_board_says_the_same_to_both(tmp_path):
     assert (other.executions, other.current) == (2, b"abc")
 
 
+def test_a_log_has_the_executions_of_all_its_runs():
+    assert run.executions_of("x 9\nDONE 12 executions, 0 problems\n\nDONE 30 executions, 1 problems\n") == 42
+
+
 def test_time_is_shared_out_whole():
     given = run.turns(["atheris", "mutations"], ["manifest", "tokenizer"], 2)
     assert sum(seconds for *_, seconds in given) == pytest.approx(120)
