@@ -39,7 +39,7 @@ def generated(name: str, feed: Feed, seed: int, goes_on: Callable[[], bool]) -> 
     from strategies import STRATEGIES
 
     settings = hypothesis.settings(
-        max_examples=200, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=200, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=[*HealthCheck]
     )
     while goes_on():
         seed += 1

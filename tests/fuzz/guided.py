@@ -8,13 +8,15 @@ code in FOLDER; the options are libFuzzer's. What is found is said, a line each;
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-import atheris  # type: ignore[import-not-found]  # noqa: E402
+atheris: Any = importlib.import_module("atheris")
 
 with atheris.instrument_imports(include=["edgetune_runtime"]):
     from board import Board

@@ -145,15 +145,18 @@ class Texts:
         """Token ids [T], at least one, of what is gone on with: a string with its special tokens, as far as the adapter
         is not the text's beginning itself."""
         whole = not (adapter and adapter.metadata.begins_text)
-        if not isinstance(row, np.ndarray):
+        ids: Sequence[int] | np.ndarray
+        if isinstance(row, np.ndarray):
+            ids = row
+        else:
             if self._tokenizer.exceeds(row, self._limit):
                 raise ContextLengthError(
                     f"{where}: has {len(row)} characters, more than the base's {self._limit} positions can hold. "
                     "Shorten the text."
                 )
             # of one that is too long by far the beginning is so too, and is refused sooner
-            row = self._tokenizer.encode(self._tokenizer.beginning(row, self._limit), add_special_tokens=whole)
-        return self._not_empty(checked_token_ids(row, self._vocab_size, where), where)
+            ids = self._tokenizer.encode(self._tokenizer.beginning(row, self._limit), add_special_tokens=whole)
+        return self._not_empty(checked_token_ids(ids, self._vocab_size, where), where)
 
     def rendered_ids(self, text: str, adapter: Adapter | None) -> np.ndarray:
         """Token ids [T] of a text that has its special tokens written out, such as a conversation of `hidden` messages.
