@@ -42,7 +42,8 @@ def replace_presents(graph: onnx.GraphProto) -> None:
     offsets = new.add("Reshape", [new.add("Add", [new.add("Sub", [tokens, length]), new.ints(1)]), new.ints(-1, 1)])
     places: dict[tuple[str, int], str] = {}
     parts, shapes = [], set()
-    for value in presents:
+    # ONNX Runtime runs the last written of these first, each behind its layer: a layer's memory is the next one's
+    for value in reversed(presents):
         _, heads, _, size = (x.dim_value for x in value.type.tensor_type.shape.dim)
         last = made[value.name].input[SEQLENS_K]
         if (last, heads) not in places:
@@ -51,6 +52,7 @@ def replace_presents(graph: onnx.GraphProto) -> None:
             places[last, heads] = new.add("Expand", [every, new.ints(1, heads, 1, 1)])
         parts.append(new.add("GatherND", [value.name, places[last, heads]], batch_dims=2))  # [B, K, T, D]
         shapes.add((heads, size))
+    parts.reverse()
     flat = new.ints(-1)
     if len(shapes) > 1:
         parts = [new.add("Reshape", [part, flat]) for part in parts]
