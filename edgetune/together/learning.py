@@ -66,7 +66,7 @@ def measured_together(works: Sequence[Work]) -> list[dict[str, float]]:
                     answers[task][row.number] = answer
         for task, i in enumerate(numbers):
             tuned, examples = works[i]
-            metrics[i] = metrics_of(tuned, examples, answers[task], totals[task] / counts[task])
+            metrics[i] = metrics_of(tuned, examples, answers[task], totals[task] / max(1, counts[task]))
     return metrics
 
 
@@ -97,4 +97,4 @@ def counted(parts: Iterable[Part], tasks: int) -> list[int]:
     for part in parts:
         for share in part.shares:
             found[share.task] += share.batch.losses
-    return found
+    return [max(1, count) for count in found]

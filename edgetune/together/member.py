@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
+from torch import Tensor
+
 from edgetune.errors import ConfigError
 from edgetune.methods.tuned import Tuned
 from edgetune.together.tasks import Task
@@ -20,10 +22,9 @@ from edgetune.training.loop import (
     outcome_of,
     rate_at,
     rows_of,
-    taken_up,
 )
 from edgetune.training.run import Prepared
-from edgetune.training.state import Course, State, contents
+from edgetune.training.state import Course, State, contents, part
 from edgetune.training.unfinished import Unfinished, refuse_changes
 
 Report = Callable[[str, Progress], None]
@@ -56,8 +57,12 @@ class Member:
 
     def begin(self) -> None:
         """From the start, or from where it was left."""
-        self.course, place = taken_up(self.run, self.learner, self.contents, self.work.source)
-        self.saved, self.began = self.course.step, time.perf_counter() - self.course.seconds
+        left, place = self.run.begin(self.contents), dict[str, Tensor]()
+        self.began = time.perf_counter() - (left.course.seconds if left else 0.0)
+        if left:
+            self.learner.restore(left.tensors)
+            self.course, place, self.saved = left.course, part(left.tensors, "rows"), left.course.step
+        self.save()
         count = self.config.batch_size * self.config.accumulate
         self.drawn = self.work.source.steps(count, self.config.seed, self.course.step, place)
 

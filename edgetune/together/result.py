@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ from edgetune.training.run import adapter_of, prepared
 from edgetune.training.sets import Rows
 from edgetune.training.tensorboard import curves
 from edgetune.training.unfinished import LOG, STATE, Unfinished, folder_of, options_of, remove, unfinished
+
+if sys.platform != "win32":
+    import resource
+
+OTHER_FILES = 256
+"""Open at most, beside a log for each task."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,7 @@ class Together:
         return True
 
     def train(self, tasks: Sequence[Task], base: Base | None) -> None:
+        allow_open_files(len(tasks) + OTHER_FILES)
         with ExitStack() as every:
             runs = {task.name: self.opened(task, every) for task in tasks}
             rows = {}
@@ -155,6 +163,16 @@ class Together:
         with naming(task.name):
             run = closing.enter_context(unfinished(folder, task.config, force=self.force, resume=going_on))
         return run, closing
+
+
+def allow_open_files(count: int) -> None:
+    """As many as that at once, where the system lets a process have more than it starts with."""
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def base_for(tasks: Sequence[Task]) -> Base:
