@@ -171,6 +171,30 @@ def test_label_words_of_a_masked_language_model_are_mixed(tmp_path, tasks):
         assert_same(tmp_path / "all" / task.name, tmp_path / task.name)
 
 
+def test_streams_and_untrained_tasks_are_mixed_with_the_others(base, tmp_path, tasks):
+    asked = tasks(
+        "bert",
+        streamed=(classes(40, 2), classes(6, 2, 3), dict(steps=8, shuffle_buffer=10)),
+        untrained=(classes(8, 3), classes(6, 3, 2), dict(steps=0)),
+        plain=(classes(12, 3), None, dict(steps=6)),
+    )
+    seen = []
+
+    def stop(name, progress):
+        seen.append(name)
+        if (name, progress.step) == ("streamed", 6):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_together_into(tmp_path / "all", asked, stop, base=base("bert"))
+    assert sorted(os.listdir(tmp_path / "all")) == ["plain.run", "streamed.run", "untrained"]
+    results = train_together_into(tmp_path / "all", asked, resume=True, base=base("bert"))
+    assert [result.rows for result in results] == [None, None, 12]
+    for task in asked:
+        train_into(tmp_path / task.name, task.config, base=base("bert"))
+        assert_same(tmp_path / "all" / task.name, tmp_path / task.name)
+
+
 def test_a_process_may_have_a_file_open_for_every_task():
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
