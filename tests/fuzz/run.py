@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -137,6 +138,7 @@ def keep() -> None:
     """The corpus is what it was and what adds to the code that it reaches."""
     from keeping import keep_new
 
+    logging.disable(logging.CRITICAL)
     for reader in TARGETS:
         print(f"{reader}: {keep_new(reader, NEW / reader)} added")
 

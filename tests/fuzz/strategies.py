@@ -128,8 +128,9 @@ def packed(draw: Any) -> bytes:
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as file:
         for name, data in draw(st.lists(st.tuples(names, st.binary(max_size=64)), max_size=4)):
             name = name.encode("utf-8", "replace").decode()
-            if name not in file.namelist():
-                file.writestr(zipfile.ZipInfo(name or "x"), data * draw(st.sampled_from([1, 1, 4096])))
+            entry = zipfile.ZipInfo(name or "x")
+            if entry.filename not in file.namelist():
+                file.writestr(entry, data * draw(st.sampled_from([1, 1, 4096])))
     data = draw(st.just(made.getvalue()) | st.binary(max_size=64).map(gzip.compress))
     return data[: draw(st.just(len(data)) | st.integers(0, len(data)))] + draw(st.binary(max_size=8))
 

@@ -86,13 +86,13 @@ def test_a_process_is_watched_and_what_it_was_reading_is_known(tmp_path, monkeyp
     def ending(engine, reader, board, seconds, seed):
         code = f"from pathlib import Path; from board import Board; Board(Path({str(board)!r})).begin(b'xyz'); " + {
             "a": "import os; os.abort()",
-            "b": "import time; time.sleep(99)",
+            "b": "[0 for _ in iter(int, 1)]",
             "c": "print('KeyError at x')",
         }.get(engine, "")
         return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(run.HERE)!r}); {code}"]
 
     monkeypatch.setattr(run, "command_of", ending)
-    monkeypatch.setattr(run, "WAITS_S", 1)
+    monkeypatch.setattr(run, "HANGS_S", 1)
     found = {x: run.fed(x, "manifest", 0.5, 0, tmp_path) for x in "abc"}
     assert [x.executions for x in found.values()] == [1, 1, 1]
     assert found["a"].problems[0].startswith("ends the process with -6")
