@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from edgetune import __version__
-from edgetune.errors import EdgetuneError
+from edgetune.commands.launched import refuse_alone
+from edgetune.errors import EdgetuneError, Terminated
 
 COMMANDS = {
     "demo": "Tune, export and run on real data, offline, in a few minutes.",
@@ -53,8 +54,10 @@ class Lazy(click.Group):
 @click.group(cls=Lazy)
 @click.version_option(__version__, prog_name="edgetune")
 @click.option("--verbose", is_flag=True, help="Log what libraries do; show tracebacks.")
-def edgetune(verbose: bool) -> None:
+@click.pass_context
+def edgetune(context: click.Context, verbose: bool) -> None:
     """Tune a small language model for a task and put it on a device."""
+    refuse_alone(context.invoked_subcommand)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
     if not verbose:
@@ -67,6 +70,7 @@ def quiet() -> None:
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     warnings.filterwarnings("ignore")
@@ -82,16 +86,22 @@ def expected_errors() -> tuple[type[BaseException], ...]:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Entry point; returns after a success, exits with 1 after an error, 2 after wrong usage, 130 after Ctrl-C."""
+    """Entry point; returns after a success, exits with 1 after an error, 2 after wrong usage, 130 after Ctrl-C, 143
+    after SIGTERM.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         edgetune.main(args=arguments, prog_name="edgetune", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of those that a launcher starts, all have the same to say
+            error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgetune: stopped; nothing was left half-written", err=True)
         sys.exit(130)
+    except Terminated as ending:
+        click.echo(f"edgetune: {ending}", err=True)
+        sys.exit(143)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

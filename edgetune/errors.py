@@ -35,3 +35,11 @@ class SigningError(EdgetuneError, ValueError):
 
 class VerificationError(EdgetuneError, ArithmeticError):
     """An exported graph that does not compute what the torch model computes."""
+
+
+class LostProcessError(ConnectionError):
+    """A process that others train with has ended or is silent. Not an EdgetuneError: the run can be continued."""
+
+
+class Terminated(BaseException):
+    """SIGTERM has ended the work, behind whose last step it can be continued; the exit code is 143."""

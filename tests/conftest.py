@@ -13,6 +13,8 @@ from types import ModuleType
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process on every core has one thread; read as torch is imported
 
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as the command line has it; read as torch is imported
+
 with suppress(ImportError):
     import torch
     from beartype import beartype

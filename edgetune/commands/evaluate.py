@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from edgetune.commands.launched import processes_together, refuse_alone
 from edgetune.commands.options import named_columns
 
 
@@ -53,21 +54,45 @@ def command(
     if write and bundle is None:
         raise click.UsageError("--write measures what the runtime writes: give --bundle")
     columns_named, files = named_columns(columns), named_files(sets)
-    measured: Callable[[str], dict[str, float]]
     if bundle is not None:
         from edgetune.evaluation.bundle import evaluate_bundle
 
-        measured = lambda data: evaluate_bundle(bundle, data, adapter, columns_named, write, ensemble)  # noqa: E731
+        refuse_alone("evaluate --bundle")
+        found = {
+            name: evaluate_bundle(bundle, data, adapter, columns_named, write, ensemble) for name, data in files.items()
+        }
     else:
-        from edgetune.adapter import load_adapter
-        from edgetune.evaluation.adapter import evaluate_adapter
-        from edgetune.models.base import load_base
-
         assert adapter is not None
-        loaded = load_adapter(adapter)
-        base = load_base(model or loaded.base_name, loaded.purpose)
-        measured = lambda data: evaluate_adapter(base, loaded, data, columns_named)  # noqa: E731
-    found = {name: measured(data) for name, data in files.items()}
+        with processes_together() as processes:
+            found = measured_together(processes, adapter, model, files, columns_named)
+        if not processes.is_main:
+            return
+    tell(found, as_json)
+
+
+def measured_together(
+    processes: Any, adapter: str, model: str | None, files: dict[str, str], columns: dict[str, str]
+) -> dict[str, dict[str, float]]:
+    """The metrics of each set, of an adapter on its torch base."""
+    from edgetune.adapter import load_adapter
+    from edgetune.evaluation.adapter import evaluate_adapter
+    from edgetune.models.base import load_base
+    from edgetune.models.rounding import FLOAT
+    from edgetune.training.launcher import refuse_engines, warn_of_precision
+    from edgetune.training.sharding import sharded_base
+
+    refuse_engines()
+    warn_of_precision()
+    loaded = load_adapter(adapter)
+    name = model or loaded.base_name
+    if processes.sharding:
+        base = sharded_base(name, loaded.purpose, FLOAT, processes)
+    else:
+        base = load_base(name, loaded.purpose)
+    return {name: evaluate_adapter(base, loaded, data, columns, processes) for name, data in files.items()}
+
+
+def tell(found: dict[str, dict[str, float]], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found if len(found) > 1 else next(iter(found.values()))))
         return

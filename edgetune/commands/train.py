@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgetune.commands.launched import processes_together
 from edgetune.commands.options import config_options, given_options
 from edgetune.commands.together import train_tasks
+
+if TYPE_CHECKING:
+    from edgetune.config import TrainConfig
 
 
 @click.command()
@@ -26,19 +30,27 @@ def command(out: str, config_path: str | None, tasks_path: str | None, force: bo
         if config_path:
             raise click.UsageError("--config does not go with --tasks: that file has the options for all tasks as well")
         return train_tasks(tasks_path, out, given_options(given), force=force, resume=resume)
+    with processes_together() as processes:
+        from edgetune.reports.training import training_report
+        from edgetune.training.launcher import as_launched
+        from edgetune.training.result import train_into
+
+        config = as_launched(configured(config_path, given))
+        with training_report(config, quiet=not processes.is_main) as report, report.interruption(out):
+            adapter, outcome = train_into(out, config, report.step, force=force, resume=resume, processes=processes)
+        report.finish(out, adapter, outcome)
+
+
+def configured(path: str | None, given: dict[str, Any]) -> TrainConfig:
+    """The run that a file and the command line ask for together."""
     from edgetune.config import TrainConfig, read_config
     from edgetune.errors import ConfigError
-    from edgetune.reports.training import training_report
-    from edgetune.training.result import train_into
 
-    values = read_config(config_path) if config_path else {}
+    values = read_config(path) if path else {}
     values.update(given_options(given))
     for name in ("model", "data", "task"):
         if not values.get(name):
             raise ConfigError(f"--{name} is missing: give it, or set {name} in the file of --config")
     from edgetune.models.base import task_named
 
-    config = TrainConfig(**{**values, "task": task_named(str(values["task"]))})
-    with training_report(config) as report, report.interruption(out):
-        adapter, outcome = train_into(out, config, report.step, force=force, resume=resume)
-    report.finish(out, adapter, outcome)
+    return TrainConfig(**{**values, "task": task_named(str(values["task"]))})

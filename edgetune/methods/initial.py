@@ -41,7 +41,7 @@ def repeated(ids: list[int], length: int) -> Int[Tensor, "P"]:
 def from_embeddings(base: Base, tokens: Int[Tensor, "P"]) -> Float[Tensor, "P E"]:
     """The vectors of real tokens: a prompt that starts as that text."""
     scale = base.places.embedding_scale if base.places else 1.0
-    return base.embeddings(tokens[None])[0].clone() * scale
+    return base.embeddings(tokens[None].to(base.model.device))[0].clone() * scale
 
 
 @torch.no_grad()
@@ -50,14 +50,16 @@ def from_activations(base: Base, tokens: Int[Tensor, "P"]) -> list[KeyValue]:
 
     Li & Liang 2021, section 7.4: the start that helps most where data are few.
     """
-    return [(key[0].clone(), value[0].clone()) for key, value in keys_and_values(base, tokens[None])]
+    return [
+        (key[0].clone(), value[0].clone()) for key, value in keys_and_values(base, tokens[None].to(base.model.device))
+    ]
 
 
 @torch.no_grad()
 def placed_activations(base: Base, tokens: Int[Tensor, "P"], places: Sequence[str]) -> dict[str, list[KeyValue]]:
     """The same for each place of an encoder–decoder: both sides read the tokens, and the cross-attention has their
     encoder states."""
-    found = pair_keys_and_values(base, tokens[None])
+    found = pair_keys_and_values(base, tokens[None].to(base.model.device))
     return {place: [(key[0].clone(), value[0].clone()) for key, value in found[place]] for place in places}
 
 
@@ -66,4 +68,4 @@ def random_like(
 ) -> Float[Tensor, "*shape D"]:
     """Normal values with the mean and the deviation of each of the columns D of `x`."""
     columns = x.detach().reshape(-1, x.shape[-1])
-    return columns.mean(0) + columns.std(0, unbiased=False) * torch.randn(shape, generator=generator)
+    return columns.mean(0) + columns.std(0, unbiased=False) * torch.randn(shape, generator=generator).to(x.device)

@@ -67,7 +67,7 @@ class Tuned(torch.nn.Module):
         """A decoder's scores of the labels: of each the mean over its words, after a row's last position."""
         virtual = with_prompt_as_past(self.base, self.virtual())
         ids, mask = with_suffix(input_ids, text_mask, virtual.suffix_length, self.base.vocab_size)
-        last = torch.arange(ids.shape[1]) == mask.sum(1, keepdim=True) - 1
+        last = torch.arange(ids.shape[1], device=ids.device) == mask.sum(1, keepdim=True) - 1
         return self.label_scores(logits_at(self.base, ids, full_mask(mask, virtual), last, virtual))
 
     def label_scores(self, logits: Float[Tensor, "B V"]) -> Float[Tensor, "B C"]:

@@ -69,6 +69,7 @@ class Base:
         masked: whether it is an encoder with its output head, which fills mask tokens in.
         places: where an encoder–decoder attends, and how it begins; None for the others.
         target_tokenizer: an encoder–decoder's for its completions, as a rule the same as `tokenizer`.
+        divided: whether its layers' weights are spread over several processes (edgetune.training.sharding).
         max_positions: virtual tokens and text together; None where the configuration sets no limit.
     """
 
@@ -86,6 +87,7 @@ class Base:
     masked: bool = False
     places: Places | None = None
     target_tokenizer: Any = None
+    divided: bool = False
 
     @cached_property
     def fingerprint(self) -> str:

@@ -196,13 +196,19 @@ def with_prompt_as_past(base: Base, virtual: Virtual) -> Virtual:
 
 def prompt_keys_and_values(base: Base, virtual: Virtual) -> list[tuple[Tensor, Tensor]]:
     """Prefix and prompt as one prefix: what every layer keeps of a prompt that is run behind the prefix."""
-    return keys_and_values(base, torch.zeros(1, 0, dtype=torch.int64), virtual)
+    return keys_and_values(base, torch.zeros(1, 0, dtype=torch.int64, device=base.model.device), virtual)
 
 
 def keys_and_values(base: Base, input_ids: Tensor, virtual: Virtual = NOTHING) -> list[tuple[Tensor, Tensor]]:
-    """What every layer's attention keeps of a row, `[B, K, P + T, D]` each: a prefix that equals that text."""
-    mask = torch.ones(input_ids.shape[0], virtual.length + input_ids.shape[1], dtype=torch.int64)
+    """What every layer's attention keeps of a row, `[B, K, P + T, D]` each: a prefix that equals that text.
+
+    Where layers are divided among processes their weights are brought back by the gradient of what a layer gives, which
+    of the last one nothing else has.
+    """
+    mask = input_ids.new_ones(input_ids.shape[0], virtual.length + input_ids.shape[1])
     state = Pass(record=True)
-    run(base, input_ids, mask, virtual, state, headless=True)
-    joined = zip(virtual.prefix, state.seen) if virtual.prefix else (((), layer) for layer in state.seen)
+    out, seen = run(base, input_ids, mask, virtual, state, headless=True), state.seen
+    if base.divided:
+        seen = [(key + 0 * out.last_hidden_state.sum(), value) for key, value in seen]
+    joined = zip(virtual.prefix, seen) if virtual.prefix else (((), layer) for layer in seen)
     return [tuple(torch.cat(pair, 2) for pair in zip(old, new)) if old else new for old, new in joined]  # type: ignore[misc]

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edgetune.adapter import Adapter
 from edgetune.config import TrainConfig
-from edgetune.errors import EdgetuneError
+from edgetune.errors import EdgetuneError, Terminated
 from edgetune.reports.sizes import sized, told
 from edgetune.training.loop import Outcome
 from edgetune.training.loop import Progress as Step
@@ -51,10 +51,10 @@ class TrainingReport:
         """What ends the run inside and is no error of ours leaves a state; it says how to go on from there."""
         try:
             yield
-        except EdgetuneError:
+        except (EdgetuneError, Terminated):
             raise
         except BaseException:
-            steps = steps_kept(out)
+            steps = None if self.console.quiet else steps_kept(out)
             if steps is not None:
                 self.say(f"{steps} of {self.config.steps} steps are kept; continue with --resume")
             raise
@@ -73,8 +73,10 @@ class TrainingReport:
 
 
 @contextmanager
-def training_report(config: TrainConfig, console: Console | None = None) -> Iterator[TrainingReport]:
-    console = console or Console(stderr=True)
+def training_report(
+    config: TrainConfig, console: Console | None = None, *, quiet: bool = False
+) -> Iterator[TrainingReport]:
+    console = console or Console(stderr=True, quiet=quiet)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"),
         TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),

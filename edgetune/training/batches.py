@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from edgetune.training.examples import Example
 from edgetune.training.parts import parts
+from edgetune.training.processes import ALONE, Processes
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ class Batch:
         predicts: bool `[B, T]`, true where the next token carries loss, for generators; `[B, U]` with `decoder_ids`.
         targets: int64 `[M]`, those next tokens, row by row.
         decoder_ids: int64 `[B, U]`, what the decoder of an encoder–decoder reads.
+        idle: it goes through the base for the sake of other processes, and counts for nothing.
     """
 
     input_ids: Tensor
@@ -44,14 +46,24 @@ class Batch:
     predicts: Tensor | None = None
     targets: Tensor | None = None
     decoder_ids: Tensor | None = None
+    idle: bool = False
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        if device.type == "cpu":
+            return self
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{name: x.to(device) if isinstance(x, Tensor) else x for name, x in held.items()})
 
     @property
     def rows(self) -> int:
-        return self.input_ids.shape[0]
+        return 0 if self.idle else self.input_ids.shape[0]
 
     @property
     def losses(self) -> int:
         """What the batch's loss is the mean of: rows, words that are tagged, completion tokens of a generator."""
+        if self.idle:
+            return 0
         if self.tags is not None:
             return max(1, int((self.tags != IGNORED).sum()))
         return self.rows if self.targets is None else len(self.targets)
@@ -117,9 +129,10 @@ def like_lengths(pool: Sequence[T], count: int, length: Callable[[T], int], rng:
     return groups
 
 
-def by_length(examples: Sequence[Example], batch_size: int, pad_token_id: int) -> Iterator[tuple[list[int], Batch]]:
-    """Every example once, with its index, the longest last."""
+def by_length(
+    examples: Sequence[Example], batch_size: int, pad_token_id: int, processes: Processes = ALONE
+) -> Iterator[tuple[list[int], Batch]]:
+    """Every example once, with its index, the longest last; of several processes each has its share of the batches."""
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].input_ids))
-    for start in range(0, len(order), batch_size):
-        indices = order[start : start + batch_size]
+    for indices in processes.share([order[i : i + batch_size] for i in range(0, len(order), batch_size)]):
         yield indices, batch_of([examples[i] for i in indices], pad_token_id)

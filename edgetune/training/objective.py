@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +14,9 @@ from torch.nn.functional import cross_entropy
 from edgetune.methods.scaled import ScaledHead
 from edgetune.methods.tuned import Tuned
 from edgetune.metrics import class_metrics, number_metrics, tag_metrics, with_perplexity
-from edgetune.training.batches import IGNORED, Batch, by_length
+from edgetune.training.batches import IGNORED, Batch, batch_of, by_length
 from edgetune.training.examples import Example
+from edgetune.training.processes import ALONE, Processes
 
 
 def loss(tuned: Tuned, batch: Batch) -> Tensor:
@@ -22,9 +24,9 @@ def loss(tuned: Tuned, batch: Batch) -> Tensor:
     regression the mean squared error of standardised values. Always fp32, whatever the base computes in.
     """
     if batch.targets is not None:
-        return completion_loss(tuned, batch) / batch.losses
+        return completion_loss(tuned, batch) / max(batch.losses, 1)
     answers = tuned.class_logits(batch.input_ids, batch.mask).float()
-    return answer_loss(tuned, batch, answers) / batch.losses
+    return answer_loss(tuned, batch, answers) / max(batch.losses, 1)
 
 
 def answer_loss(tuned: Tuned, batch: Batch, answers: Tensor) -> Tensor:
@@ -48,20 +50,33 @@ def completion_loss(tuned: Tuned, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def measured(tuned: Tuned, examples: Sequence[Example], batch_size: int = 32) -> dict[str, float]:
-    """`loss` per row, word or completion token, and the metrics of the task; of a regression `loss` is `mse`."""
-    total, count = 0.0, 0
-    answers: list[Any] = [None] * len(examples)
-    for indices, batch in by_length(examples, batch_size, tuned.base.pad_token_id):
+def measured(
+    tuned: Tuned, examples: Sequence[Example], batch_size: int = 32, processes: Processes = ALONE
+) -> dict[str, float]:
+    """`loss` per row, word or completion token, and the metrics of the task; of a regression `loss` is `mse`.
+
+    Of several processes each answers its share; the metrics are of all answers, and for all the same to the last bit.
+    """
+    losses: list[float] = []
+    answered: dict[int, Any] = {}
+    count, device = 0, tuned.base.model.device
+    for indices, on_host in by_length(examples, batch_size, tuned.base.pad_token_id, processes):
+        batch = on_host.to(device)
         if batch.targets is not None:
-            total += completion_loss(tuned, batch).item()
+            losses.append(completion_loss(tuned, batch).item())
         else:
             logits = tuned.class_logits(batch.input_ids, batch.mask)
-            total += answer_loss(tuned, batch, logits).item()
+            losses.append(answer_loss(tuned, batch, logits).item())
             for i, of_row in zip(indices, logits):
-                answers[i] = answer_of(tuned, examples[i], of_row)
+                answered[i] = answer_of(tuned, examples[i], of_row)
         count += batch.losses
-    return metrics_of(tuned, examples, answers, total / count)
+    if processes.sharding and len(losses) < -(-len(examples) // (batch_size * processes.count)):
+        loss(tuned, batch_of(examples[:1], tuned.base.pad_token_id).to(device))  # the others have a batch more
+    of_all = processes.of_all((losses, count, answered))
+    total = math.fsum(x for losses, *_ in of_all for x in losses)
+    count = sum(count for _, count, _ in of_all)
+    answered = {i: answer for *_, answers in of_all for i, answer in answers.items()}
+    return metrics_of(tuned, examples, [answered.get(i) for i in range(len(examples))], total / count)
 
 
 def metrics_of(tuned: Tuned, examples: Sequence[Example], answers: Sequence[Any], loss: float) -> dict[str, float]:

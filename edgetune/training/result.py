@@ -13,6 +13,7 @@ from edgetune.config import TrainConfig
 from edgetune.models.base import Base
 from edgetune.output import new_folder
 from edgetune.training.loop import Outcome, Progress
+from edgetune.training.processes import ALONE, Processes
 from edgetune.training.run import train
 from edgetune.training.tensorboard import curves
 from edgetune.training.unfinished import LOG, Unfinished, folder_of, remove, unfinished
@@ -28,20 +29,23 @@ def train_into(
     force: bool = False,
     resume: bool = False,
     base: Base | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Adapter, Outcome]:
     """Trains and writes; `out` appears only when everything in it is whole.
 
     Until then the run's state is in `OUT.run`. With `resume` a run that was killed, at whatever moment, goes on from
-    there and ends with the adapter of one that never was.
+    there and ends with the adapter of one that never was. Of several processes all call this; the first alone reads and
+    writes folders, and reports.
 
     Raises:
         ConfigError: `resume` and there is nothing to go on with, or something is not what the run was begun with.
         OutputExistsError: `out` is taken and `force` is false, or an unfinished run is there and neither `resume` nor
             `force` is given; told before training.
     """
-    if resume and published(out):
-        remove(folder_of(out))
-        return load_adapter(out), logged_outcome(Path(out, LOG))
+    if resume and processes.from_main(lambda: published(out)):
+        return processes.from_main(lambda: taken_from(out))
+    if not processes.is_main:
+        return train(config, base=base, processes=processes)
     refuse_taken(out, force=force)
     with unfinished(out, config, force=force, resume=resume) as run:
         with curves(config.tensorboard, run.step) as draw:
@@ -51,7 +55,7 @@ def train_into(
                 draw(progress)
                 report(progress)
 
-            adapter, outcome = train(config, step, base, run)
+            adapter, outcome = train(config, step, base, run, processes)
         publish(out, run, adapter, outcome, force=force)
     return adapter, outcome
 
@@ -76,6 +80,12 @@ def refuse_taken(out: str | Path, *, force: bool, marker: Sequence[str] = (DESCR
             raise Tried
     except Tried:
         pass
+
+
+def taken_from(out: str | Path) -> tuple[Adapter, Outcome]:
+    """A result that is there, once nothing is left of its run."""
+    remove(folder_of(out))
+    return load_adapter(out), logged_outcome(Path(out, LOG))
 
 
 def published(out: str | Path) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+
+import torch
 
 from edgetune.adapter import Adapter, adapter_from
 from edgetune.config import TrainConfig
@@ -15,6 +18,7 @@ from edgetune.models.rounding import rounded, weights_of
 from edgetune.training.examples import Example, text_limit
 from edgetune.training.heads import refuse_unfit, untrained
 from edgetune.training.loop import Outcome, Progress, fit
+from edgetune.training.processes import ALONE, Processes
 from edgetune.training.rows import rows_for, source_of
 from edgetune.training.sets import Rows, examples_of
 from edgetune.training.source import Source
@@ -27,19 +31,37 @@ def train(
     report: Callable[[Progress], None] = lambda _: None,
     base: Base | None = None,
     run: Unfinished | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Adapter, Outcome]:
     """Tunes an adapter as the configuration says; `base` saves loading it again, `run` keeps what a kill would lose.
+
+    Of several processes all call this, with the same configuration, and the first alone with `run`.
 
     Raises:
         EdgetuneError: rows, options and base do not fit together; nothing was trained then.
     """
     refuse_unfit(config)
     read = rows_for(config)
-    base = base or load_base(config.model, config.purpose)
-    with rounded(base, weights_of(config)):
+    with run_base(config, base, processes) as base:
         work = prepared(base, config, *read)
-        outcome = fit(work.tuned, config, work.source, work.held_out, report, run)
+        outcome = fit(work.tuned, config, work.source, work.held_out, report, run, processes)
         return adapter_of(work, config), outcome
+
+
+@contextmanager
+def run_base(config: TrainConfig, base: Base | None, processes: Processes) -> Iterator[Base]:
+    """The base as the run computes with it: rounded, and whole or divided among the processes."""
+    weights = weights_of(config)
+    if processes.sharding:
+        from edgetune.training.sharding import refuse_whole, sharded_base
+
+        refuse_whole(config, processes)
+        yield sharded_base(config.model, config.purpose, weights, processes)
+        return
+    base = base or load_base(config.model, config.purpose)
+    base.model.to(torch.device(processes.device))
+    with rounded(base, weights):
+        yield base
 
 
 @dataclass(frozen=True)
@@ -63,7 +85,7 @@ def prepared(
     """
     limit = text_limit(base, positions_taken(base, config), config.max_length)
     split = rows.word_split() if config.task == "tag" else "space"
-    tuned = untrained(base, config, labels, rows)
+    tuned = untrained(base, config, labels, rows).to(base.model.device)
     read = partial(examples_of, base, limit=limit, words=tuned.words, suffix=suffix_length(config))
     source, measured_on = source_of(rows, read), [read(rows) for rows in held_out]
     return Prepared(tuned, source, measured_on[0] if measured_on else (), labels, split)

@@ -31,6 +31,7 @@ LAYERS = (
     {"terminal"},
     {"commands"},
     {"cli"},
+    {"__main__"},
 )
 """Parts of edgetune, the lowest first: each imports itself and what stands above it here."""
 

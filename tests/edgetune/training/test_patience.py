@@ -27,7 +27,7 @@ def curve(monkeypatch):
 
     def start():
         left = iter(CURVE)
-        monkeypatch.setattr(loop, "measured", lambda *_: {"loss": 1.0, "accuracy": next(left)})
+        monkeypatch.setattr(loop, "measured", lambda *_, **__: {"loss": 1.0, "accuracy": next(left)})
 
     return start
 

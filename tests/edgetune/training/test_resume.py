@@ -197,7 +197,7 @@ def test_the_best_checkpoint_and_the_log_survive(config, base, tmp_path, monkeyp
         nonlocal step
         step = progress.step + 1
 
-    def measured(*_):
+    def measured(*_, **__):
         return {"loss": 1.0, "accuracy": accuracy[step - 1]}
 
     monkeypatch.setattr(loop, "measured", measured)
