@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from edgetune.errors import EdgetuneError
+from edgetune.errors import EdgetuneError, Terminated
 from edgetune.together.learning import joint_gradients, measured_together
 from edgetune.together.member import Member
 from edgetune.training.examples import Example
+from edgetune.training.termination import noted_termination
 
 Failed = Callable[[Member, EdgetuneError], None]
 
@@ -21,6 +22,7 @@ def fit_together(members: Sequence[Member], finished: Callable[[Member], None], 
 
     Raises:
         ConfigError: a run that was left was begun with something else; nothing is changed then.
+        Terminated: SIGTERM came, and states were saved behind the step that was under way.
     """
     for member in members:
         member.refuse_changes()
@@ -28,19 +30,26 @@ def fit_together(members: Sequence[Member], finished: Callable[[Member], None], 
         member.begin()
     evaluate([member for member in members if member.config.steps == 0 and member.work.held_out])
     active = list(members)
-    while active:
-        done = [member for member in active if member.done]
-        if done:
-            save(active)
-            for member in done:
-                finished(member)
-            active = [member for member in active if member not in done]
-            continue
-        active = step(active, failed)
-        due = [member for member in active if member.evaluates()]
-        evaluate(due)
-        if any(member.run.due(member.course.step, member in due) for member in active):
-            save(active)
+    with noted_termination(together=False) as notice:
+        while active:
+            done = [member for member in active if member.done]
+            if done:
+                save(active)
+                for member in done:
+                    finished(member)
+                active = [member for member in active if member not in done]
+                continue
+            if notice.given:
+                save(active)
+                kept = (
+                    "continue with --resume" if any(x.config.save_every for x in active) else "nothing of them is kept"
+                )
+                raise Terminated(f"stopped with {len(active)} of {len(members)} tasks under way; {kept}")
+            active = step(active, failed)
+            due = [member for member in active if member.evaluates()]
+            evaluate(due)
+            if any(member.run.due(member.course.step, member in due) for member in active):
+                save(active)
 
 
 def step(members: Sequence[Member], failed: Failed) -> list[Member]:

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from edgetune.adapter import DESCRIPTION, TENSORS
 from edgetune.config import TrainConfig
-from edgetune.errors import ConfigError, DataError, OutputExistsError, UnsupportedModelError
+from edgetune.errors import ConfigError, DataError, OutputExistsError, Terminated, UnsupportedModelError
 from edgetune.together import learning
 from edgetune.together.result import allow_open_files, train_together_into
 from edgetune.together.tasks import Task
 from edgetune.training.result import train_into
-from edgetune.training.unfinished import folder_of
+from edgetune.training.unfinished import folder_of, steps_kept
 
 from ..commands.test_tasks import filling
 from ..tiny import base_of
@@ -262,6 +262,23 @@ def test_tasks_that_were_killed_end_with_the_same_bytes(tmp_path, encoders, name
     for task, result in zip(encoders, again):
         assert (out / task.name / TENSORS).read_bytes() == (tmp_path / "whole" / task.name / TENSORS).read_bytes()
         assert result.task == task
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_sigterm_keeps_the_last_step_of_every_task(base, tmp_path, encoders):
+    train_together_into(tmp_path / "whole", encoders, base=base("bert"))
+
+    def report(name, progress):
+        if (name, progress.step) == ("three", 4):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Terminated, match="stopped with 5 of 5 tasks under way; continue with --resume"):
+        train_together_into(tmp_path / "out", encoders, report, base=base("bert"))
+    assert {steps_kept(tmp_path / "out" / task.name) for task in encoders} == {4}
+    train_together_into(tmp_path / "out", encoders, resume=True, base=base("bert"))
+    for task in encoders:
+        name = Path(task.name, TENSORS)
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_second_run_needs_force_and_replaces_all(base, tmp_path, encoders):
