@@ -17,7 +17,7 @@ from rich.table import Table
 
 from edgetune.errors import EdgetuneError
 from edgetune.metrics import Measure, spread
-from edgetune.reports.page.sweep_page import best_told, cells_of, ends_told, sweep_page
+from edgetune.reports.page.sweep_page import best_told, cells_of, ends_told, quality_of, sweep_page
 from edgetune.reports.page.wording import metric_named, quality_told, short_name
 from edgetune.reports.training import training_report
 from edgetune.sweep.figures import Sweep
@@ -51,9 +51,10 @@ class SweepReport:
 
     def ended(self, trial: Trial, record: Record, measure: Measure) -> None:
         told = "" if record.value is None else quality_told(measure.name, spread([record.value]))
+        quality = metric_named(measure.name, trial.variant.config.task)
         ends = {
-            "complete": f"{metric_named(measure.name)} {told}",
-            "pruned": f"pruned at step {record.step}, {metric_named(measure.name)} {told}",
+            "complete": f"{quality} {told}",
+            "pruned": f"pruned at step {record.step}, {quality} {told}",
             "failed": f"failed: {record.why}",
         }
         self.say(f"trial {trial.number}, {trial.variant.name}: {ends[record.end]}")
@@ -99,7 +100,7 @@ def sweep_table(sweep: Sweep) -> Table:
     look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
     table = Table(title=title, title_justify="left", **look)
     table.add_column("configuration", overflow="fold", vertical="bottom")
-    for head in (metric_named(sweep.measure.name).replace(" per", "\nper"), "para-\nmeters", "on\ndevice", "one\nrun"):
+    for head in (quality_of(sweep).replace(" per", "\nper"), "para-\nmeters", "on\ndevice", "one\nrun"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("end", vertical="bottom", overflow="fold")
     for trial in sweep.ranked[:MOST_ROWS]:

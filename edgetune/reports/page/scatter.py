@@ -10,7 +10,7 @@ from edgetune.metrics import Spread
 from edgetune.reports.page.axes import HEIGHT, WIDTH, Scale, across, drawing, frame, padded, upwards
 from edgetune.reports.page.marks import SIZE, colour, mark
 from edgetune.reports.page.markup import Markup, element
-from edgetune.reports.page.wording import SHARES, metric_named, quality_told
+from edgetune.reports.page.wording import SHARES, quality_told
 
 LETTER = 8.4
 """Pixels that a letter of a label takes, about."""
@@ -40,19 +40,23 @@ class Point:
 def scatter(
     name: str,
     metric: str,
+    quality: str,
     costs: str,
     points: Sequence[Point],
     told: Callable[[float], str],
     *,
     front: bool = False,
 ) -> Markup:
-    """Costs on a logarithmic scale, written as `told`; with `front` a line joins the prominent points."""
+    """Costs on a logarithmic scale, written as `told`; `quality` and `costs` are what the axes are called.
+
+    With `front` a line joins the prominent points.
+    """
     values = [value for point in points for value in (*point.values, point.quality.mean)]
     counts = [point.cost for point in points]
     x = across(min(counts) / 1.6, max(counts) * 1.6, logarithmic=True)
     low, high = padded(values, least=0.005)
     y = upwards(low, min(high, 1.0 + (high - low) * 0.02) if metric in SHARES else high)
-    parts = frame(x, y, costs, metric_named(metric), told, value_told(metric, y))
+    parts = frame(x, y, costs, quality, told, value_told(metric, y))
     prominent = [point for point in points if point.prominent]
     if front and len(prominent) > 1:
         corners = " ".join(f"{x.at(point.cost):.1f},{y.at(point.quality.mean):.1f}" for point in prominent)
@@ -64,7 +68,7 @@ def scatter(
         for label in labels(points, x, y)
     ]
     described = "; ".join(f"{p.name}: {told(p.cost)} {costs}, {quality_told(metric, p.quality)}" for p in points)
-    title = f"{metric_named(metric)} against {costs}"
+    title = f"{quality} against {costs}"
     return drawing(name, title[0].upper() + title[1:], described, parts)
 
 

@@ -48,6 +48,10 @@ def lead(sweep: Sweep) -> str:
     )
 
 
+def quality_of(sweep: Sweep) -> str:
+    return metric_named(sweep.measure.name, sweep.task)
+
+
 def ends_told(sweep: Sweep) -> str:
     """`9 complete, 3 stopped early`."""
     words = {"complete": "complete", "pruned": "stopped early", "failed": "failed"}
@@ -60,7 +64,7 @@ def best_told(sweep: Sweep) -> str:
     best = sweep.best
     told = quality_told(sweep.measure.name, sweep.quality(best))
     first = (
-        f"{best.name}: {metric_named(sweep.measure.name)} {told} with {parameters_told(best)} parameters, "
+        f"{best.name}: {quality_of(sweep)} {told} with {parameters_told(best)} parameters, "
         f"{size_told(best)} on the device."
     )
     cheaper = sweep.front(lambda trial: trial.size_bytes)[:-1]
@@ -73,11 +77,11 @@ def best_told(sweep: Sweep) -> str:
 
 def plots(sweep: Sweep) -> Markup:
     by_parameters = scatter(
-        "parameters", sweep.measure.name, "parameters learned",
+        "parameters", sweep.measure.name, quality_of(sweep), "parameters learned",
         points_of(sweep, lambda trial: trial.parameters), count_told, front=True,
     )  # fmt: skip
     by_bytes = scatter(
-        "bytes", sweep.measure.name, "size on the device",
+        "bytes", sweep.measure.name, quality_of(sweep), "size on the device",
         points_of(sweep, lambda trial: trial.size_bytes), bytes_told, front=True,
     )  # fmt: skip
     caption = "The line joins those that none of the same cost or less beats."
@@ -132,7 +136,7 @@ def trials_table(sweep: Sweep) -> Markup:
         )  # fmt: skip
         cells = [element("td", text) for text in cells_of(sweep, trial)]
         rows.append(element("tr", name, *cells, class_="chosen" if badge else None if trial.runs else "base"))
-    quality = metric_named(sweep.measure.name)
+    quality = quality_of(sweep)
     caption = f"The best {quality} first; one that was stopped early has that of its last evaluation, in brackets."
     return table(caption, ["configuration", quality, "parameters", "on the device", "one run", "end"], rows)
 

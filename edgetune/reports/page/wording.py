@@ -16,13 +16,15 @@ GENERIC = {"model", "checkpoint", "base", "main", "latest", "output"}
 """Folder names that say nothing of the model in them."""
 
 
-def metric_named(name: str) -> str:
-    """What a metric is called: `entity F1`; those without a name of their own are what they are."""
+def metric_named(name: str, task: str) -> str:
+    """What a metric of the task is called: `entity F1`; those without a name of their own are what they are."""
+    if name == "loss" and task != "generate":
+        return "loss"
     return QUALITIES.get(name, name.replace("_", "-"))
 
 
 def quality_name(comparison: Comparison) -> str:
-    return metric_named(comparison.measure.name)
+    return metric_named(comparison.measure.name, comparison.task)
 
 
 def quality_told(metric: str, spread: Spread) -> str:

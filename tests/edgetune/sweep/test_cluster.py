@@ -19,6 +19,7 @@ def test_two_workers_of_ray_find_what_the_embedded_engine_finds(cli, arguments, 
         out = tmp_path / name
         done = cli(*arguments(*GRID, "--threads", 1), *engine, "--out", out)
         assert done.code == 0, done.err
+        assert done.out.startswith("bert, 4 configurations: 4 complete"), "Ray prints nothing of its own"
         figures = json.loads((out / "sweep.json").read_text("utf-8"))
         runs = {x["name"]: [(r["seed"], r["metrics"], r["evaluations"]) for r in x["runs"]] for x in figures["trials"]}
         found[name] = figures["best"], runs, (out / "best/adapter.safetensors").read_bytes()
