@@ -17,6 +17,7 @@ import argparse
 import importlib.util
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -130,8 +131,8 @@ def table_of(done: list[Fed]) -> list[str]:
 
 
 def executions_of(log: str) -> int:
-    """Of all runs that a log tells of."""
-    return sum(int(line.split()[1]) for line in log.splitlines() if line.startswith("DONE "))
+    """Of all runs that a log tells of, those that were broken off too."""
+    return sum(int(found) for found in re.findall(r": (\d+) executions in ", log))
 
 
 def keep() -> None:

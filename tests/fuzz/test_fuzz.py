@@ -110,7 +110,13 @@ def test_the_board_says_the_same_to_both(tmp_path):
 
 
 def test_a_log_has_the_executions_of_all_its_runs():
-    assert run.executions_of("x 9\nDONE 12 executions, 0 problems\n\nDONE 30 executions, 1 problems\n") == 42
+    lines = [
+        "x 9",
+        "06:00:00 a by b: 12 executions in 3 s",
+        "06:00:00 c by b: 30 executions in 3 s",
+        "DONE 42 executions",
+    ]
+    assert run.executions_of("\n".join(lines)) == 42
 
 
 def test_time_is_shared_out_whole():
