@@ -37,14 +37,17 @@ class Watch:
         self.over = threading.Event()
         self.lock = threading.Lock()
         self.told = False
-        self.thread = threading.Thread(target=self.run, name="watch", daemon=True)
+        self.answered = time.monotonic()
+        self.threads = [threading.Thread(target=x, name="watch", daemon=True) for x in (self.run, self.guard)]
 
     def start(self) -> None:
-        self.thread.start()
+        for thread in self.threads:
+            thread.start()
 
     def stop(self) -> None:
         self.over.set()
-        self.thread.join(GRACE)
+        for thread in self.threads:
+            thread.join(GRACE)
 
     def added(self, key: str, amount: int) -> int:
         with self.lock:
@@ -78,6 +81,7 @@ class Watch:
             except Exception:
                 self.end("the process 0 has ended or cannot be reached", self.rank == 1)
                 return
+            self.answered = time.monotonic()
             if self.told:
                 self.end("", False)
                 return
@@ -86,9 +90,14 @@ class Watch:
                 if beat != heard_of[other][0]:
                     heard_of[other] = beat, now
                 elif now - heard_of[other][1] > SILENCE:
-                    message = f"nothing has been heard of the process {other} for {SILENCE:.0f} s"
-                    self.end(message, self.first_to_tell(), grace=0.0)
+                    self.end(silence_of(other), self.first_to_tell(), grace=0.0)
                     return
+
+    def guard(self) -> None:
+        """The process 0 may fall silent with its store, whose answer is waited for without end."""
+        while not self.over.wait(BEAT):
+            if time.monotonic() - self.answered > SILENCE:
+                self.end(silence_of(0), self.rank == 1, grace=0.0)
 
     def others(self) -> Iterator[int]:
         """Whom this process listens to."""
@@ -101,3 +110,7 @@ class Watch:
         if tells:
             self.tell(f"{message}; continue with --resume where a state was kept")
         os._exit(1)
+
+
+def silence_of(process: int) -> str:
+    return f"nothing has been heard of the process {process} for {SILENCE:.0f} s"
