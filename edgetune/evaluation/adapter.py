@@ -32,7 +32,7 @@ def evaluate_adapter(
         DataError: rows that cannot be used, or a label that the adapter does not know.
         BaseMismatchError: the adapter was tuned on another base.
     """
-    base.model.to(torch.device(processes.device))
+    base.model.to(torch.device(processes.device))  # type: ignore[arg-type]
     tuned = tuned_from(base, adapter).to(base.model.device)
     limit = text_limit(base, adapter.virtual_tokens)
     task: Any = adapter.task

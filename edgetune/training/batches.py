@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -52,8 +52,9 @@ class Batch:
         """The same on a device."""
         if device.type == "cpu":
             return self
-        held = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{name: x.to(device) if isinstance(x, Tensor) else x for name, x in held.items()})
+        held: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: x.to(device) for name, x in held.items() if isinstance(x, Tensor)}
+        return replace(self, **moved)
 
     @property
     def rows(self) -> int:

@@ -114,7 +114,7 @@ def started() -> Processes:
 
 def shared_store(processes: Processes) -> Any:
     """A store of the watch's own, held by the process 0: it must not wait for what others ask of the group's."""
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
     host, patience = os.environ.get("MASTER_ADDR", "127.0.0.1"), timedelta(seconds=20)
     main = TCPStore(host, 0, None, True, patience, wait_for_workers=False) if processes.is_main else None

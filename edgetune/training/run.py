@@ -59,7 +59,7 @@ def run_base(config: TrainConfig, base: Base | None, processes: Processes) -> It
         yield sharded_base(config.model, config.purpose, weights, processes)
         return
     base = base or load_base(config.model, config.purpose)
-    base.model.to(torch.device(processes.device))
+    base.model.to(torch.device(processes.device))  # type: ignore[arg-type]
     with rounded(base, weights):
         yield base
 

@@ -83,16 +83,17 @@ def divide(model: PreTrainedModel, name: str, processes: Processes) -> None:
 
     device = torch.device(processes.device)
     mesh = init_device_mesh(device.type, (processes.count,))
-    layers = list(layers_of(model, name, processes.sharding))
+    sharding = processes.sharding or Sharding()
+    layers = list(layers_of(model, name, sharding))
     known: dict[torch.nn.Parameter, torch.nn.Parameter] = {}
     for layer in layers:
         take_weights(layer, known, processes)
-        fully_shard(layer, mesh=mesh, reshard_after_forward=processes.sharding.forgets)
+        fully_shard(layer, mesh=mesh, reshard_after_forward=sharding.forgets)
         known.clear()  # the whole ones
     divided = {id(parameter) for layer in layers for parameter in layer.parameters()}
     take_weights(model, known, processes, divided)
     rest = {parameter for parameter in model.parameters() if id(parameter) not in divided}
-    model.to(device)
+    model.to(device)  # type: ignore[arg-type]
     for outer in dict.fromkeys(
         (backbone(model), model)
     ):  # they have no weights left, and let layers fetch theirs ahead

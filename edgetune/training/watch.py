@@ -70,7 +70,7 @@ class Watch:
             time.sleep(BEAT / 10)
 
     def run(self) -> None:
-        heard_of = dict.fromkeys(self.others(), (0, time.monotonic()))
+        heard_of: dict[int, tuple[int, float]] = dict.fromkeys(self.others(), (0, time.monotonic()))
         while not self.over.wait(BEAT):
             try:
                 self.added(f"beat {self.rank}", 1)
