@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from edgetune.commands.options import config_options, given_options
+from edgetune.commands.configured import configured
+from edgetune.commands.options import config_options
 
 
 @click.command()
@@ -52,20 +53,11 @@ def command(
 
     from edgetune.comparison.plan import SEEDS, planned
     from edgetune.comparison.running import Exporting, compare_into
-    from edgetune.config import TrainConfig, read_config
-    from edgetune.errors import ConfigError
-    from edgetune.models.base import task_named
     from edgetune.reports.comparison import comparison_report, files_of
     from edgetune.sweep.variant import evaluating
     from edgetune.sweep.variants import changes_asked
 
-    values = read_config(config_path) if config_path else {}
-    values.update(given_options(given))
-    for name in ("model", "data", "task", "eval_data"):
-        if not values.get(name):
-            flag = name.replace("_", "-")
-            raise ConfigError(f"--{flag} is missing: give it, or set {name} in the file of --config")
-    config = TrainConfig(**evaluating({**values, "task": task_named(str(values["task"]))}))
+    config = configured(config_path, given, ("model", "data", "task", "eval_data"), evaluating)
     lists = {"method": methods, "virtual_tokens": lengths, "init": inits, "reparameterise": reparameterise}
     plan = planned(config, changes_asked(lists, variants), SEEDS if seeds is None else seeds)
     report = comparison_report()

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from edgetune.commands.options import config_options, given_options
+from edgetune.commands.configured import configured
+from edgetune.commands.options import config_options
 
 
 @click.command()
@@ -81,9 +82,7 @@ def command(
     """Search methods × lengths × starts × learning rates × seeds for the best, within a budget."""
     from edgetune_export.device import device_file
 
-    from edgetune.config import TrainConfig, read_config
     from edgetune.errors import ConfigError
-    from edgetune.models.base import task_named
     from edgetune.reports.sweep import files_of, sweep_report
     from edgetune.sweep.budget import Budget
     from edgetune.sweep.cluster import Cluster
@@ -92,15 +91,9 @@ def command(
     from edgetune.sweep.space import space_asked
     from edgetune.sweep.variant import evaluating
 
-    values = read_config(config_path) if config_path else {}
-    values.update(given_options(given))
-    for name in ("model", "data", "task", "eval_data"):
-        if not values.get(name):
-            flag = name.replace("_", "-")
-            raise ConfigError(f"--{flag} is missing: give it, or set {name} in the file of --config")
     if workers is not None and ray is None:
         raise ConfigError("--workers is for --ray: without it one trial runs after the other, in this process")
-    config = TrainConfig(**evaluating({**values, "task": task_named(str(values["task"]))}))
+    config = configured(config_path, given, ("model", "data", "task", "eval_data"), evaluating)
     lists = {
         "method": methods, "virtual_tokens": lengths, "init": inits, "reparameterise": reparameterise,
         "learning_rate": learning_rates,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from edgetune.commands.configured import configured
 from edgetune.commands.launched import processes_together
 from edgetune.commands.options import config_options, given_options
 from edgetune.commands.together import train_tasks
-
-if TYPE_CHECKING:
-    from edgetune.config import TrainConfig
 
 
 @click.command()
@@ -39,18 +37,3 @@ def command(out: str, config_path: str | None, tasks_path: str | None, force: bo
         with training_report(config, quiet=not processes.is_main) as report, report.interruption(out):
             adapter, outcome = train_into(out, config, report.step, force=force, resume=resume, processes=processes)
         report.finish(out, adapter, outcome)
-
-
-def configured(path: str | None, given: dict[str, Any]) -> TrainConfig:
-    """The run that a file and the command line ask for together."""
-    from edgetune.config import TrainConfig, read_config
-    from edgetune.errors import ConfigError
-
-    values = read_config(path) if path else {}
-    values.update(given_options(given))
-    for name in ("model", "data", "task"):
-        if not values.get(name):
-            raise ConfigError(f"--{name} is missing: give it, or set {name} in the file of --config")
-    from edgetune.models.base import task_named
-
-    return TrainConfig(**{**values, "task": task_named(str(values["task"]))})
