@@ -54,4 +54,4 @@ def test_the_same_input_gives_the_same_bytes(decoder, tmp_path):
         export_bundle(decoder, adapters, tmp_path / name, weights=Weights("int4"))
         files = sorted(p for p in (tmp_path / name).rglob("*") if p.is_file())
         found.append({p.relative_to(tmp_path / name): hashlib.sha256(p.read_bytes()).hexdigest() for p in files})
-    assert found[0] == found[1] and len(found[0]) == 10
+    assert found[0] == found[1] and len(found[0]) == 11
