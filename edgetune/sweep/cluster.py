@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -32,6 +33,8 @@ OBJECT_STORE_BYTES = 80 * 2**20
 """Nothing large goes through it: what trials leave is in files."""
 RETRIES = 2
 """Of a trial whose machine was lost; it goes on where it was."""
+ANSWERS_S = 10.0
+"""Seconds in which a machine of a cluster takes a connection."""
 KEPT = "What had ended is kept: continue with --resume"
 
 QUIET = {
@@ -74,37 +77,33 @@ class Job:
 
 
 def run_on_cluster(session: Session, cluster: Cluster) -> None:
-    """Until the session has no more trials.
+    """Until the session has no more trials; inside `ray_at`.
 
     Raises:
-        ConfigError: Ray is not installed, or cannot be reached.
         EdgetuneError: a worker ended otherwise than trials do.
     """
     tune = tune_module()
     plan, job = session.plan, Job(session.plan, session.measure, session.workplace, os.getcwd(), cluster.threads)
     search = searcher_of(session)
-    with ray_at(cluster):
-        trainable = tune.with_resources(tune.with_parameters(work, job=job), {"cpu": cluster.threads})
-        config = tune.TuneConfig(
-            metric=VALUE,
-            mode="max" if session.measure.higher_is_better else "min",
-            search_alg=limited(tune, search, cluster.workers),
-            scheduler=scheduler_of(tune, plan),
-            num_samples=-1,
-            reuse_actors=True,
-        )
-        run = tune.RunConfig(
-            name=f"ray-{secrets.token_hex(4)}",
-            storage_path=str(session.workplace),
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-            verbose=0,
-        )
-        try:
-            tune.Tuner(trainable, tune_config=config, run_config=run).fit()
-        except tune.TuneError as error:
-            raise EdgetuneError(
-                f"Ray Tune ended with: {error}. What had ended is kept: continue with --resume"
-            ) from error
+    trainable = tune.with_resources(tune.with_parameters(work, job=job), {"cpu": cluster.threads})
+    config = tune.TuneConfig(
+        metric=VALUE,
+        mode="max" if session.measure.higher_is_better else "min",
+        search_alg=limited(tune, search, cluster.workers),
+        scheduler=scheduler_of(tune, plan),
+        num_samples=-1,
+        reuse_actors=True,
+    )
+    run = tune.RunConfig(
+        name=f"ray-{secrets.token_hex(4)}",
+        storage_path=str(session.workplace),
+        failure_config=tune.FailureConfig(max_failures=RETRIES),
+        verbose=0,
+    )
+    try:
+        tune.Tuner(trainable, tune_config=config, run_config=run).fit()
+    except tune.TuneError as error:
+        raise EdgetuneError(f"Ray Tune ended with: {error}. What had ended is kept: continue with --resume") from error
     if search.broken:
         raise EdgetuneError(f"{'; '.join(search.broken)}. What had ended is kept: continue with --resume")
 
@@ -216,11 +215,26 @@ def tune_module() -> Any:
     return tune
 
 
+def refuse_unreachable(address: str) -> None:
+    """At once, where Ray would try for minutes; raises ConfigError where nothing listens at HOST:PORT."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWERS_S).close()
+    except OSError as error:
+        raise ConfigError(f"no Ray answers at {address}: {error}") from error
+
+
 @contextmanager
 def ray_at(cluster: Cluster) -> Iterator[None]:
-    """A Ray of our own leaves neither processes nor files."""
+    """Inside, trials can run there. A Ray of our own leaves neither processes nor files.
+
+    Raises ConfigError where it cannot be reached.
+    """
     import ray
 
+    refuse_unreachable(cluster.address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     folder = tempfile.mkdtemp(prefix="edgetune-ray-") if cluster.address == LOCAL else None
     if folder:
@@ -234,7 +248,8 @@ def ray_at(cluster: Cluster) -> Iterator[None]:
         try:
             ray.init(address=cluster.address, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ConfigError(f"no Ray answers at {cluster.address}: {error}") from error
+            token = "" if folder else ". If it asks for a token, as from Ray 2.60 on, set RAY_AUTH_MODE=token here too"
+            raise ConfigError(f"no Ray answers at {cluster.address}: {error}{token}") from error
         yield
     finally:
         ray.shutdown()

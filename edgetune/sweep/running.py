@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from edgetune.errors import ConfigError, EdgetuneError
 from edgetune.metrics import better
 from edgetune.models.base import Base, load_base
 from edgetune.output import new_folder
-from edgetune.sweep.cluster import Cluster, run_on_cluster, tune_module
+from edgetune.sweep.cluster import Cluster, ray_at, run_on_cluster, tune_module
 from edgetune.sweep.embedded import run_embedded
 from edgetune.sweep.figures import SeedFigures, Sweep, TrialFigures
 from edgetune.sweep.plan import SweepPlan
@@ -82,7 +83,8 @@ def sweep_into(
     variants = plan.checked()
     base = load_base(plan.config.model, variants[0].config.purpose)
     refuse_what_cannot_run([variant.config for variant in variants], base, sets)
-    with workplace(out, KIND, plan.settled() | contents(base, sets), force=force, resume=resume) as place:
+    where, settled = ray_at(cluster) if cluster else nullcontext(), plan.settled() | contents(base, sets)
+    with where, workplace(out, KIND, settled, force=force, resume=resume) as place:
         session = Session(plan, measure, place.folder, watch)
         if cluster:
             run_on_cluster(session, cluster)

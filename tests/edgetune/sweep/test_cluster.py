@@ -1,6 +1,7 @@
 """Ray's engine: the same best configuration as the embedded one, and the same rungs."""
 
 import json
+import socket
 
 import pytest
 
@@ -26,6 +27,14 @@ def test_two_workers_of_ray_find_what_the_embedded_engine_finds(cli, arguments, 
     assert found["optuna"] == found["ray"] and len(found["ray"][1]) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["optuna", "ray"]
     assert not ray.is_initialized()
+
+
+def test_where_no_cluster_answers_that_is_told_at_once_and_nothing_is_left(cli, arguments, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    found = cli(*arguments(*GRID), "--ray", f"127.0.0.1:{port}", "--out", tmp_path / "out")
+    assert found.code == 1 and f"no Ray answers at 127.0.0.1:{port}" in found.err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("grace", "factor", "steps"), [(2, 4, 6), (2, 4, 100), (1, 10, 1001), (1, 5, 126), (5, 3, 46)])
