@@ -44,7 +44,7 @@ async function script() {
   return outputFiles[0].contents;
 }
 
-const page = '<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>';
+const page = '<!doctype html><link rel="icon" href="data:,"><meta charset="utf-8"><script type="module" src="/page.js"></script>';
 const ready = { "/": page, "/page.js": await script() };
 const places = {
   "/ort/": join(MODULES, "onnxruntime-web", "dist"),
