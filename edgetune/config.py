@@ -48,6 +48,8 @@ BLOCK_SIZE = 64
 """Weights that share a scale (docs/precision.md)."""
 WHOLE = 0
 """A block size too: a whole column shares its scale."""
+BUFFER_ROWS = 10_000
+"""Rows by which a stream is mixed, where --shuffle-buffer does not say otherwise."""
 CURVES = ("P-256", "P-384", "P-521")
 """Of keys that sign."""
 ACCURACY_LEVELS = (1, 4)
@@ -92,7 +94,8 @@ class TrainConfig:
         "", "Training rows: JSONL, CSV, TSV or Parquet; a pattern of files or hub:NAME[:SPLIT] is read as a stream."
     )
     shuffle_buffer: int | None = option(
-        None, "Read the training rows as a stream and mix it by so many rows; patterns and hub:NAME by 10000.",
+        None, "Read the training rows as a stream and mix it by so many rows; patterns and hub:NAME by "
+        f"{BUFFER_ROWS}.",
         minimum=1,
     )  # fmt: skip
     eval_data: str | None = option(None, "Rows to evaluate on; the best checkpoint on them is kept.")

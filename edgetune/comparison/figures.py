@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from edgetune.metrics import Measure, Spread, measure_of, spread
+from edgetune.sweep.figures import Setting
 
 
 @dataclass(frozen=True)
@@ -92,21 +93,10 @@ class BaseFigures:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Setting):
     """All that the table, the page and the recommendation are made from."""
 
-    task: str
-    model: str
-    model_type: str
-    base_parameters: int
-    data: str
-    eval_data: str
     rows: int
-    eval_rows: int
-    labels: int
-    steps: int
-    rows_a_step: int
-    seeds: Sequence[int]
     bundle_bytes: int
     base: BaseFigures | None
     variants: Sequence[VariantFigures]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import edgetune_runtime
 import onnxruntime
 import torch
-import transformers
 
-import edgetune
 from edgetune.adapter import Adapter
 from edgetune.comparison.figures import BaseFigures, Comparison, RunFigures, VariantFigures
 from edgetune.comparison.latency import latencies
@@ -21,7 +17,8 @@ from edgetune.comparison.runs import Trained, best_of, of_variant
 from edgetune.config import TrainConfig
 from edgetune.evaluation.bundle import measured_task
 from edgetune.models.base import Base
-from edgetune.sweep.runs import Sets
+from edgetune.sweep.runs import Sets, setting_of
+from edgetune.sweep.surroundings import machine, versions
 from edgetune.sweep.variant import Variant
 
 DeviceFile = Callable[[str, Adapter, Base], bytes]
@@ -57,23 +54,12 @@ def figures_of(
         )
 
     return Comparison(
-        task=config.task,
-        model=config.model,
-        model_type=base.model_type,
-        base_parameters=base.parameters,
-        data=config.data,
-        eval_data=str(config.eval_data),
-        rows=sets.count or 0,
-        eval_rows=len(rows),
-        labels=len(sets.labels),
-        steps=config.steps,
-        rows_a_step=config.batch_size * config.accumulate,
-        seeds=plan.seeds,
+        **vars(setting_of(config, base, sets, plan.seeds)),
         bundle_bytes=sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()),
         base=BaseFigures(metrics_of(model, None, plan.runs[0].config), latency[None]) if alone else None,
         variants=[variant_figures(variant) for variant in plan.variants],
-        machine=machine(),
-        versions=versions(),
+        machine=f"{machine()}, {torch.get_num_threads()} threads for training",
+        versions=versions(onnxruntime=onnxruntime),
     )
 
 
@@ -107,14 +93,3 @@ def metrics_of(model: edgetune_runtime.Model, adapter: str | None, config: Train
     """On the held-out rows; `adapter` None is the bare base."""
     assert config.eval_data is not None
     return measured_task(model, adapter, config.task, config.eval_data, config.columns)
-
-
-def machine() -> str:
-    """What latencies and training times were taken on."""
-    processor = platform.processor() or platform.machine()
-    return f"{platform.system()}, {processor}, {os.cpu_count()} cores, {torch.get_num_threads()} threads for training"
-
-
-def versions() -> dict[str, str]:
-    parts = {"edgetune": edgetune, "torch": torch, "transformers": transformers, "onnxruntime": onnxruntime}
-    return {name: str(part.__version__) for name, part in parts.items()}

@@ -17,7 +17,7 @@ from edgetune.comparison.choice import choice_of
 from edgetune.comparison.figures import Comparison, Latency, VariantFigures
 from edgetune.comparison.plan import Run
 from edgetune.comparison.running import BUNDLE, FIGURES
-from edgetune.errors import EdgetuneError
+from edgetune.reports.interruption import telling_what_is_kept
 from edgetune.reports.page.page import page
 from edgetune.reports.page.paragraph import recommendation
 from edgetune.reports.page.wording import ms_told, quality_name, quality_told, seconds_told, share_told, short_name
@@ -52,14 +52,13 @@ class ComparisonReport:
     @contextmanager
     def interruption(self, out: str) -> Iterator[None]:
         """What ends it inside and is no error of ours leaves the finished runs; it says how to go on from there."""
-        try:
-            yield
-        except EdgetuneError:
-            raise
-        except BaseException:
+
+        def tell() -> None:
             if (folder_of(out) / PLAN).is_file():
                 self.say("finished runs are kept; continue with --resume")
-            raise
+
+        with telling_what_is_kept(tell):
+            yield
 
     def finish(self, out: str, comparison: Comparison | None) -> None:
         """None: there was nothing left to do."""

@@ -15,8 +15,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from edgetune.errors import EdgetuneError
 from edgetune.metrics import Measure, spread
+from edgetune.reports.interruption import telling_what_is_kept
 from edgetune.reports.page.sweep_page import best_told, cells_of, ends_told, quality_of, sweep_page
 from edgetune.reports.page.wording import metric_named, quality_told, short_name
 from edgetune.reports.training import training_report
@@ -62,16 +62,15 @@ class SweepReport:
     @contextmanager
     def interruption(self, out: str) -> Iterator[None]:
         """What ends it inside and is no error of ours leaves the trials; it says how to go on from there."""
-        try:
-            yield
-        except EdgetuneError:
-            raise
-        except BaseException:
-            folder = folder_of(out)
+        folder = folder_of(out)
+
+        def tell() -> None:
             if (folder / PLAN).is_file():
                 count = len(read_records(folder))
                 self.say(f"{count} trial{'s' * (count != 1)} ended and are kept; continue with --resume")
-            raise
+
+        with telling_what_is_kept(tell):
+            yield
 
     def finish(self, out: str, sweep: Sweep | None) -> None:
         """None: there was nothing left to do."""

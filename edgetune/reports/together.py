@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from edgetune.errors import EdgetuneError
 from edgetune.metrics import measure_of
+from edgetune.reports.interruption import telling_what_is_kept
 from edgetune.reports.sizes import sized
 from edgetune.together.result import Result
 from edgetune.together.tasks import Task
@@ -58,14 +58,13 @@ class TogetherReport:
     @contextmanager
     def interruption(self) -> Iterator[None]:
         """What ends the runs inside and is no error of ours leaves their states."""
-        try:
-            yield
-        except EdgetuneError:
-            raise
-        except BaseException:
+
+        def tell() -> None:
             if self.steps and any(task.config.save_every for task in self.tasks):
                 self.say(f"{self.finished} of {len(self.tasks)} tasks are done; continue the others with --resume")
-            raise
+
+        with telling_what_is_kept(tell):
+            yield
 
     def finish(self, out: str, results: Sequence[Result]) -> None:
         table = Table(title=f"{len(results)} tasks, {time.perf_counter() - self.began:.0f} s", title_justify="left")

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from edgetune.adapter import Adapter
 from edgetune.config import TrainConfig
 from edgetune.errors import EdgetuneError, Terminated
+from edgetune.reports.interruption import telling_what_is_kept
 from edgetune.reports.sizes import sized, told
 from edgetune.training.loop import Outcome
 from edgetune.training.loop import Progress as Step
@@ -49,15 +50,14 @@ class TrainingReport:
     @contextmanager
     def interruption(self, out: str) -> Iterator[None]:
         """What ends the run inside and is no error of ours leaves a state; it says how to go on from there."""
-        try:
-            yield
-        except (EdgetuneError, Terminated):
-            raise
-        except BaseException:
+
+        def tell() -> None:
             steps = None if self.console.quiet else steps_kept(out)
             if steps is not None:
                 self.say(f"{steps} of {self.config.steps} steps are kept; continue with --resume")
-            raise
+
+        with telling_what_is_kept(tell, but=(EdgetuneError, Terminated)):
+            yield
 
     def finish(self, out: str, adapter: Adapter, outcome: Outcome) -> None:
         kept = f"step {outcome.step}: {told(outcome.metrics)}" if outcome.metrics else f"step {outcome.step}"

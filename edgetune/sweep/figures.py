@@ -68,8 +68,8 @@ class TrialFigures:
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """All that the table and the page are made from; `rows` is None of a stream."""
+class Setting:
+    """What all runs have in common; `rows` is None of a stream."""
 
     task: str
     model: str
@@ -83,6 +83,12 @@ class Sweep:
     steps: int
     rows_a_step: int
     seeds: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Sweep(Setting):
+    """All that the table and the page are made from."""
+
     space: Mapping[str, Any]
     search: str
     rungs: Sequence[int]

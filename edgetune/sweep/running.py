@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-import transformers
-
-import edgetune
 from edgetune.adapter import Adapter
 from edgetune.errors import ConfigError, EdgetuneError
 from edgetune.metrics import better
@@ -24,9 +18,10 @@ from edgetune.sweep.embedded import run_embedded
 from edgetune.sweep.figures import SeedFigures, Sweep, TrialFigures
 from edgetune.sweep.plan import SweepPlan
 from edgetune.sweep.records import Record
-from edgetune.sweep.runs import KeptRun, Sets, contents, read_run, refuse_what_cannot_run, sets_of
+from edgetune.sweep.runs import KeptRun, Sets, contents, read_run, refuse_what_cannot_run, sets_of, setting_of
 from edgetune.sweep.session import Session, Watch
 from edgetune.sweep.study import optuna_module
+from edgetune.sweep.surroundings import machine, versions
 from edgetune.sweep.trial import Trial
 from edgetune.sweep.workplace import Workplace, published, refuse_unfinished, workplace
 from edgetune.training.result import refuse_taken
@@ -121,18 +116,7 @@ def refuse_nothing(session: Session) -> None:
 def sweep_of(session: Session, base: Base, sets: Sets, device_file: DeviceFile, engine: str) -> Sweep:
     plan, config = session.plan, session.plan.config
     return Sweep(
-        task=config.task,
-        model=config.model,
-        model_type=base.model_type,
-        base_parameters=base.parameters,
-        data=config.data,
-        eval_data=str(config.eval_data),
-        rows=sets.count,
-        eval_rows=len(sets.held_out.rows),
-        labels=len(sets.labels),
-        steps=config.steps,
-        rows_a_step=config.batch_size * config.accumulate,
-        seeds=plan.seeds,
+        **vars(setting_of(config, base, sets, plan.seeds)),
         space=plan.space.described(),
         search=plan.search,
         rungs=plan.stopping.rungs(config.steps) if plan.stopping else [],
@@ -141,12 +125,8 @@ def sweep_of(session: Session, base: Base, sets: Sets, device_file: DeviceFile, 
         engine=engine,
         elapsed_seconds=session.elapsed_seconds,
         trials=[trial_figures(session, record, base, device_file) for record in session.records.values()],
-        machine=f"{platform.system()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        versions={
-            "edgetune": edgetune.__version__,
-            "torch": str(torch.__version__),
-            "transformers": transformers.__version__,
-        },
+        machine=machine(),
+        versions=versions(),
     )
 
 

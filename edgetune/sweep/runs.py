@@ -11,6 +11,7 @@ from edgetune.adapter import DESCRIPTION, Adapter, load_adapter
 from edgetune.config import TrainConfig
 from edgetune.methods.lengths import positions_taken, suffix_length
 from edgetune.models.base import Base
+from edgetune.sweep.figures import Setting
 from edgetune.training.examples import text_limit
 from edgetune.training.heads import untrained
 from edgetune.training.loop import Outcome, Progress
@@ -60,6 +61,24 @@ def sets_of(config: TrainConfig) -> Sets:
     """Raises DataError for rows that cannot be used."""
     train, (held_out,), labels = rows_for(config)
     return Sets(train, held_out, labels)
+
+
+def setting_of(config: TrainConfig, base: Base, sets: Sets, seeds: Sequence[int]) -> Setting:
+    """What figures say of the runs that start from `config`, with these seeds each."""
+    return Setting(
+        task=config.task,
+        model=config.model,
+        model_type=base.model_type,
+        base_parameters=base.parameters,
+        data=config.data,
+        eval_data=str(config.eval_data),
+        rows=sets.count,
+        eval_rows=len(sets.held_out.rows),
+        labels=len(sets.labels),
+        steps=config.steps,
+        rows_a_step=config.batch_size * config.accumulate,
+        seeds=seeds,
+    )
 
 
 def kept_run(out: Path, config: TrainConfig, base: Base, report: Callable[[Progress], None]) -> KeptRun:

@@ -21,6 +21,7 @@ from edgetune.training.loop import (
     out_of_patience,
     outcome_of,
     rate_at,
+    refuse_infinite,
     rows_of,
 )
 from edgetune.training.run import Prepared
@@ -78,10 +79,7 @@ class Member:
             ConfigError: the loss is no longer a number.
         """
         peak = self.config.peak_learning_rate
-        if not math.isfinite(loss):
-            raise ConfigError(
-                f"the loss is {loss} at step {self.course.step + 1}; a learning rate below {peak:g} may help"
-            )
+        refuse_infinite(loss, self.course.step + 1, peak)
         self.loss, self.rate = loss, peak * rate_at(self.course.step, self.config.steps, self.config.warmup)
         self.learner.update(self.rate)
         self.course = self.course.after_step(rows, seconds)

@@ -124,9 +124,7 @@ def fit(
                 idle = replace(batches_of(rows[:1])[0], idle=True)
                 batches += [idle] * (extent.passes - len(batches))
             loss = learner.step(batches, rate, course.step + 1, processes, extent.losses)
-            if not math.isfinite(loss):
-                text = f"the loss is {loss} at step {course.step + 1}; a learning rate below {peak:g} may help"
-                raise ConfigError(text)
+            refuse_infinite(loss, course.step + 1, peak)
             course = course.after_step(extent.rows, time.perf_counter() - start)
             report(Progress(course.step, loss, rate, course.samples_per_second))
             evaluates = bool(held_out) and evaluation_due(course, config)
@@ -142,6 +140,12 @@ def fit(
         course = evaluate(course, math.nan, 0.0)
     learner.leave_best()
     return outcome_of(course, config, time.perf_counter() - began)
+
+
+def refuse_infinite(loss: float, step: int, peak: float) -> None:
+    """Raises ConfigError for a step's loss that is no number; `peak` is the run's learning rate."""
+    if not math.isfinite(loss):
+        raise ConfigError(f"the loss is {loss} at step {step}; a learning rate below {peak:g} may help")
 
 
 def outcome_of(course: Course, config: TrainConfig, seconds: float) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgetune.config import TrainConfig
+from edgetune.config import BUFFER_ROWS, TrainConfig
 from edgetune.data.shards import is_stream
 from edgetune.data.stream import RowStream
 from edgetune.training.examples import Example
@@ -12,9 +12,6 @@ from edgetune.training.sets import Rows, held_out_of, read_sets
 from edgetune.training.source import Held, Source
 from edgetune.training.streamed import Streamed, StreamedRows
 from edgetune.training.survey import survey_of
-
-BUFFER_ROWS = 10_000
-"""Of a stream, where --shuffle-buffer does not say otherwise."""
 
 
 def rows_for(config: TrainConfig) -> tuple[Rows | StreamedRows, list[Rows], tuple[str, ...]]:
